@@ -15,7 +15,7 @@ from inet_lookup.net.namespaces import Namespace
 from support import mounts
 from support.leaks import Holdings, left_behind_since
 from support.networks import TwoHosts
-from support.servers import EchoServer, ask
+from support.servers import EchoServer, Protocol, ask
 
 pytestmark = pytest.mark.kernel
 
@@ -35,12 +35,13 @@ Start = Callable[..., EchoServer]
     ],
 )
 def test_a_client_reaches_a_server_on_every_address_of_the_local_prefixes(
-    two_hosts: TwoHosts, echo_server: Start, protocol: str, bound: str, asked: str
+    two_hosts: TwoHosts, echo_server: Start, protocol: Protocol, bound: str, asked: str
 ) -> None:
-    server = echo_server(
-        two_hosts.server, protocol, bound, 7007, name="a", v6only=False if ":" in bound else None
+    v6only = False if ":" in bound else None
+    echo_server(
+        two_hosts.server, protocol, bound, 7007, name="a", v6only=v6only, freebind=":" in bound
     )
-    answer = ask(two_hosts.client, server.protocol, asked, 7007, "ping")
+    answer = ask(two_hosts.client, protocol, asked, 7007, "ping")
     assert (answer.server, answer.data, answer.local) == ("a", "ping", (asked, 7007))
 
 
@@ -53,7 +54,6 @@ def test_several_sockets_of_a_server_share_the_port(netns: Namespace, echo_serve
 
 def test_a_server_can_run_as_another_user(netns: Namespace, echo_server: Start) -> None:
     server = echo_server(netns, "tcp", "127.0.0.1", 80, user=65534)
-    assert os.stat(f"/proc/{server.pid}/task").st_uid in (0, 65534)
     assert "\nUid:\t65534\t65534" in Path(f"/proc/{server.pid}/status").read_text()
 
 
