@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import errno as _errno
 
+# The kernel's own ENOTSUPP escapes through bpf(2); the C library has no name for it.
+_NAMES = {**_errno.errorcode, 524: "ENOTSUPP"}
+
 
 class InetLookupError(Exception):
     """Base of all errors of this package.
@@ -37,7 +40,7 @@ class KernelError(InetLookupError):
     def __init__(
         self, operation: str, errno: int, meaning: str | None = None, *, hint: str | None = None
     ) -> None:
-        name = _errno.errorcode.get(errno, str(errno))
+        name = _NAMES.get(errno, str(errno))
         super().__init__(f"{operation}: {name}" + (f": {meaning}" if meaning else ""), hint=hint)
         self.operation = operation
         self.errno = errno
@@ -100,6 +103,10 @@ class NamespaceError(InetLookupError):
 
 class SocketError(InetLookupError):
     """A socket is of the wrong kind or state for what is asked of it, or cannot be taken."""
+
+
+class SocketRefusedError(KernelError, SocketError):
+    """The kernel does not take a socket into a map; the message says what it would take."""
 
 
 class CompileError(InetLookupError):

@@ -1,1 +1,100 @@
-"""."""
+"""The kernel's ``bpf(2)`` surface as typed objects: maps, programs, links, pins, BTF, ELF objects.
+
+Nothing here knows what a socket means or what a rule is. Objects own their file descriptors: use
+them in a ``with`` block or close them. Failed calls raise subclasses of
+:class:`inet_lookup.errors.KernelError`.
+
+Names are imported from their modules when they are first used, so that a command pays only for
+what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cpus import possible_cpus as possible_cpus
+    from .features import FEATURES as FEATURES
+    from .features import Feature as Feature
+    from .handle import Handle as Handle
+    from .handle import live_handles as live_handles
+    from .helper_ids import Helper as Helper
+    from .kernel_btf import Btf as Btf
+    from .links import LinkInfo as LinkInfo
+    from .links import NetnsLink as NetnsLink
+    from .links import links as links
+    from .links import links_of as links_of
+    from .links import query as query
+    from .map_memory import MapMemory as MapMemory
+    from .maps import Map as Map
+    from .maps import MapInfo as MapInfo
+    from .maps import maps as maps
+    from .pins import default_bpffs as default_bpffs
+    from .pins import is_bpffs as is_bpffs
+    from .pins import require_bpffs as require_bpffs
+    from .pins import unpin as unpin
+    from .programs import Program as Program
+    from .programs import ProgramInfo as ProgramInfo
+    from .programs import ProgramLine as ProgramLine
+    from .programs import TestRun as TestRun
+    from .programs import programs as programs
+    from .ring_buffer import RingBuffer as RingBuffer
+    from .run_statistics import RunStatistics as RunStatistics
+    from .run_statistics import enable_stats as enable_stats
+    from .source_line import SourceLine as SourceLine
+    from .uapi import AttachType as AttachType
+    from .uapi import Command as Command
+    from .uapi import LinkType as LinkType
+    from .uapi import MapFlags as MapFlags
+    from .uapi import MapType as MapType
+    from .uapi import ProgramFlags as ProgramFlags
+    from .uapi import ProgramType as ProgramType
+    from .uapi import SkAction as SkAction
+    from .uapi import SkLookupFlags as SkLookupFlags
+    from .uapi import UpdateMode as UpdateMode
+
+# Which module has which of the names above.
+_HOMES = {
+    "cpus": ("possible_cpus",),
+    "features": ("FEATURES", "Feature"),
+    "handle": ("Handle", "live_handles"),
+    "helper_ids": ("Helper",),
+    "kernel_btf": ("Btf",),
+    "links": ("LinkInfo", "NetnsLink", "links", "links_of", "query"),
+    "map_memory": ("MapMemory",),
+    "maps": ("Map", "MapInfo", "maps"),
+    "objects": ("LoadedObject", "ObjectFile"),
+    "pins": ("default_bpffs", "is_bpffs", "require_bpffs", "unpin"),
+    "programs": ("Program", "ProgramInfo", "ProgramLine", "TestRun", "programs"),
+    "ring_buffer": ("RingBuffer",),
+    "run_statistics": ("RunStatistics", "enable_stats"),
+    "source_line": ("SourceLine",),
+    "uapi": (
+        "AttachType",
+        "Command",
+        "LinkType",
+        "MapFlags",
+        "MapType",
+        "ProgramFlags",
+        "ProgramType",
+        "SkAction",
+        "SkLookupFlags",
+        "UpdateMode",
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
