@@ -284,9 +284,10 @@ class LinkInfoStruct(Structure):
         ("type", c_uint32),
         ("id", c_uint32),
         ("prog_id", c_uint32),
+        ("padding", c_uint32),  # the union begins at a multiple of 8
         ("netns_ino", c_uint32),
         ("attach_type", c_uint32),
-        ("rest", c_uint8 * 44),
+        ("rest", c_uint8 * 40),
     )
 
 
