@@ -15,14 +15,13 @@ import socket
 import stat
 import struct
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
+from inet_lookup.bpf.handle import Resource
 from inet_lookup.errors import NamespaceError
-from inet_lookup.net.syscalls import CLONE_NEWNET, setns, unshare
+from inet_lookup.net.syscalls import CLONE_NEWNET, getsockopt, setns, unshare
 
 if TYPE_CHECKING:
     import subprocess
@@ -43,7 +42,7 @@ _GRACE_SECONDS: Final = 1.0
 """How long an interrupted :meth:`Namespace.run` waits for its function to end."""
 
 
-class Namespace:
+class Namespace(Resource):
     """An open network namespace. It exists at least as long as this object is open.
 
     A context manager that closes its file descriptor; :meth:`close` does the same.
@@ -59,6 +58,7 @@ class Namespace:
     """
 
     def __init__(self, fd: int, label: str, *, name: str | None = None) -> None:
+        super().__init__()
         self._fd = fd
         self.label = label
         self.name = name
@@ -102,7 +102,9 @@ class Namespace:
                 _set_loopback_up()
             return namespace
 
-        return _Errand(make).run("new network namespace")
+        errand = _Errand(make)
+        errand.start("new network namespace")
+        return errand.wait()
 
     @property
     def inode(self) -> int:
@@ -118,7 +120,7 @@ class Namespace:
 
         def read() -> int | None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-                return netns_cookie(probe)
+                return netns_cookie(probe.fileno())
 
         return self.run(read)
 
@@ -127,7 +129,7 @@ class Namespace:
 
         :raises NamespaceError: the object is closed.
         """
-        if self._fd < 0:
+        if self.closed:
             raise NamespaceError(f"{self.label} is closed")
         return self._fd
 
@@ -159,7 +161,13 @@ class Namespace:
                 os.close(entrance)
             return function(*args, **kwargs)
 
-        return _Errand(enter).run(self.label)
+        errand = _Errand(enter)
+        try:
+            errand.start(self.label)
+        except RuntimeError:  # no more threads can be started: enter() will not close it
+            os.close(entrance)
+            raise
+        return errand.wait()
 
     def popen(
         self, args: Sequence[str | os.PathLike[str]], **options: Any
@@ -178,32 +186,8 @@ class Namespace:
 
         return self.run(subprocess.Popen, args, **options)
 
-    def close(self) -> None:
-        """Close the file descriptor. The namespace goes when nothing else holds it."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._fd < 0
-
-    def __enter__(self) -> Namespace:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+    def _release(self) -> None:
+        os.close(self._fd)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"fd {self._fd}"
@@ -265,10 +249,13 @@ def names() -> list[str]:
         return []
 
 
-def netns_cookie(sock: socket.socket) -> int | None:
-    """The cookie of the namespace that a socket belongs to, or None before Linux 5.14."""
+def netns_cookie(fd: int) -> int | None:
+    """The cookie of the namespace that a socket belongs to, or None before Linux 5.14.
+
+    :param fd: the descriptor of a socket.
+    """
     try:
-        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        raw = getsockopt(fd, socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
     except OSError as error:
         if error.errno == errno.ENOPROTOOPT:
             return None
@@ -287,13 +274,16 @@ class _Errand(Generic[T]):
         self._result: list[T] = []
         self._error: BaseException | None = None
 
-    def run(self, where: str) -> T:
-        thread = threading.Thread(target=self._work, name=where, daemon=True)
-        thread.start()
+    def start(self, where: str) -> None:
+        # A daemon: a function that never returns must not keep an interrupted program from ending.
+        self._thread = threading.Thread(target=self._work, name=where, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> T:
         try:
-            thread.join()
+            self._thread.join()
         except BaseException:
-            thread.join(_GRACE_SECONDS)
+            self._thread.join(_GRACE_SECONDS)
             with self._lock:
                 self._abandoned = True
             self._discard()

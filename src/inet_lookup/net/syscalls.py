@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
+from typing import Any, Final
 
 CLONE_NEWNET: Final = 0x40000000
 """The network namespace, as :manpage:`setns(2)`, :manpage:`unshare(2)` and nsfs name it."""
@@ -15,6 +15,8 @@ CLONE_NEWNET: Final = 0x40000000
 _SYS_PIDFD_GETFD: Final = 438
 # One number on every architecture: system calls since 5.1 share asm-generic's (alpha, which adds
 # 110, is the exception; BPF has no JIT there).
+
+_SOCKADDR_STORAGE: Final = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,6 +60,54 @@ def pidfd_getfd(pidfd: int, target_fd: int) -> int:
     )
     _check(result, "pidfd_getfd")
     return int(result)
+
+
+def getsockopt(fd: int, level: int, option: int, size: int) -> bytes:
+    """Read a socket option.
+
+    Unlike :meth:`socket.socket.getsockopt` it takes a bare descriptor: a :class:`socket.socket`
+    made for a descriptor applies :func:`socket.setdefaulttimeout` to it, and so would make the
+    socket of another process non-blocking.
+
+    :param size: the size of the value, at most.
+    :raises OSError: ENOTSOCK, or ENOPROTOOPT where the kernel or the protocol has no such option.
+    """
+    value = ctypes.create_string_buffer(size)
+    length = ctypes.c_uint(size)
+    _check(
+        _libc.getsockopt(
+            ctypes.c_int(fd),
+            ctypes.c_int(level),
+            ctypes.c_int(option),
+            value,
+            ctypes.byref(length),
+        ),
+        "getsockopt",
+    )
+    return value.raw[: length.value]
+
+
+def getsockname(fd: int) -> bytes:
+    """The ``struct sockaddr`` that a socket is bound to.
+
+    :raises OSError: ENOTSOCK.
+    """
+    return _address(_libc.getsockname, fd, "getsockname")
+
+
+def getpeername(fd: int) -> bytes:
+    """The ``struct sockaddr`` that a socket is connected to.
+
+    :raises OSError: ENOTCONN, ENOTSOCK.
+    """
+    return _address(_libc.getpeername, fd, "getpeername")
+
+
+def _address(call: Any, fd: int, name: str) -> bytes:
+    value = ctypes.create_string_buffer(_SOCKADDR_STORAGE)
+    length = ctypes.c_uint(_SOCKADDR_STORAGE)
+    _check(call(ctypes.c_int(fd), value, ctypes.byref(length)), name)
+    return value.raw[: length.value]
 
 
 def _check(result: int, call: str) -> None:
