@@ -35,10 +35,11 @@ class MapMemory(Resource):
     """All elements, the padding of the last page left out."""
 
     def __init__(self, array: Map, *, writable: bool) -> None:
+        operation = array.operation("map into memory:")
         if array.type != MapType.ARRAY:
             raise failure(
                 OSError(errno.EINVAL, ""),
-                f"map map {array.name!r} ({array.type.label}) into memory",
+                operation,
                 meanings={errno.EINVAL: _REFUSED},
             )
         self.stride = round_up(array.value_size)
@@ -55,7 +56,7 @@ class MapMemory(Resource):
         except OSError as error:
             raise failure(
                 error,
-                f"map map {array.name!r} ({array.type.label}) into memory",
+                operation,
                 meanings={
                     errno.EINVAL: _REFUSED,
                     ENOTSUPP: _REFUSED,

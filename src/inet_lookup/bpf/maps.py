@@ -189,7 +189,8 @@ class Map(KernelObject):
             return super().__repr__()
         return f"<Map {self.name!r} {self.type.label} id={self.id} fd={self._fd}>"
 
-    def _do(self, what: str) -> str:
+    def operation(self, what: str) -> str:
+        """What is being done with this map, as messages say it."""
         return f"{what} map {self.name!r} ({self.type.label})"
 
     def info(self) -> MapInfo:
@@ -232,7 +233,9 @@ class Map(KernelObject):
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return None
-            raise failure(error, self._do("read"), meanings=self._lookup_meanings()) from error
+            raise failure(
+                error, self.operation("read"), meanings=self._lookup_meanings()
+            ) from error
         return bytes(value)
 
     def lookup_percpu(self, key: bytes | int) -> list[bytes] | None:
@@ -266,7 +269,7 @@ class Map(KernelObject):
             bpf(Command.MAP_UPDATE_ELEM, request)
         except OSError as error:
             raise failure(
-                error, self._do("write to"), meanings=self._update_meanings(raw_key, raw_value)
+                error, self.operation("write to"), meanings=self.update_meanings(raw_key, raw_value)
             ) from error
 
     def update_percpu(
@@ -306,7 +309,7 @@ class Map(KernelObject):
             ):
                 return False
             raise failure(
-                error, self._do("delete from"), meanings=self._delete_meanings()
+                error, self.operation("delete from"), meanings=self._delete_meanings()
             ) from error
         return True
 
@@ -334,7 +337,7 @@ class Map(KernelObject):
             if error.errno == errno.ENOENT:
                 return None
             raise failure(
-                error, self._do("walk"), since=Since("walking an LPM trie", (4, 16))
+                error, self.operation("walk"), since=Since("walking an LPM trie", (4, 16))
             ) from error
         return bytes(following)
 
@@ -403,7 +406,7 @@ class Map(KernelObject):
         except OSError as error:
             raise failure(
                 error,
-                self._do("freeze"),
+                self.operation("freeze"),
                 meanings={
                     errno.EBUSY: Failure(
                         "it is frozen already, or mapped into memory for writing",
@@ -448,7 +451,8 @@ class Map(KernelObject):
             CapacityError,
         )
 
-    def _update_meanings(self, key: bytes, value: bytes) -> dict[int, Failure]:
+    def update_meanings(self, key: bytes, value: bytes) -> dict[int, Failure]:
+        """What the errnos of writing an entry mean, for messages."""
         meanings: dict[int, Failure] = {
             errno.EPERM: _READ_ONLY,
             errno.EEXIST: Failure("the key exists"),

@@ -15,6 +15,15 @@ from .uapi import Command
 
 _LOAD_ATTEMPTS: Final = 30
 
+_NOT_REPEATED: Final = frozenset(
+    {
+        Command.MAP_LOOKUP_BATCH,
+        Command.MAP_LOOKUP_AND_DELETE_BATCH,
+        Command.MAP_UPDATE_BATCH,
+        Command.MAP_DELETE_BATCH,
+    }
+)
+
 _GENERIC: Final = 280  # include/uapi/asm-generic/unistd.h
 _NUMBERS: Final = {
     "x86_64": 321,
@@ -57,7 +66,7 @@ def bpf(command: Command, attr: ctypes.Structure) -> int:
     """Call ``bpf(command, &attr, sizeof(attr))``.
 
     Interrupted calls are made again, so that a signal never looks like a failure; signal handlers
-    written in Python run in between.
+    written in Python run in between. Batch calls are not: they change ``attr`` on the way.
 
     :returns: what the kernel returns: a file descriptor for the commands that make one, else 0.
     :raises OSError: with the kernel's errno. ``ENOSYS`` also where the architecture is unknown.
@@ -75,7 +84,7 @@ def bpf(command: Command, attr: ctypes.Structure) -> int:
         if result >= 0:
             return result
         number = ctypes.get_errno()
-        if number == errno.EINTR:
+        if number == errno.EINTR and command not in _NOT_REPEATED:
             continue
         # The verifier gives up with EAGAIN while a signal is pending. Signals that come faster
         # than a program verifies would make this loop endless.
