@@ -116,7 +116,10 @@ class CompileError(InetLookupError):
     :param line: the line number, from 1.
     :param column: the column, from 1.
     :param source: the text of that line.
+    :ivar undefined: whether the reason is just a name that has no value yet.
     """
+
+    undefined = False
 
     def __init__(
         self,

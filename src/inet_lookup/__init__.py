@@ -1,0 +1,85 @@
+"""Programmable socket lookup for Linux: which socket a connection or datagram goes to, in Python.
+
+The names below are what users need; each is imported from its module when it is first used, so that
+``import inet_lookup`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    htonl,
+    htons,
+    ntohl,
+    ntohs,
+)
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+from .errors import InetLookupError
+
+if TYPE_CHECKING:
+    from .net.namespaces import Namespace
+    from .programs import (
+        DROP,
+        PASS,
+        Address,
+        Array,
+        Context,
+        Counters,
+        Hash,
+        LpmTrie,
+        NetworkSet,
+        ProgramLink,
+        SockArray,
+        Verdict,
+        attach,
+        inline,
+        load,
+        program,
+        query,
+    )
+
+__all__ = [
+    "AF_INET",
+    "AF_INET6",
+    "DROP",
+    "IPPROTO_TCP",
+    "IPPROTO_UDP",
+    "PASS",
+    "Address",
+    "Array",
+    "Context",
+    "Counters",
+    "Hash",
+    "InetLookupError",
+    "LpmTrie",
+    "Namespace",
+    "NetworkSet",
+    "ProgramLink",
+    "SockArray",
+    "Verdict",
+    "__version__",
+    "attach",
+    "htonl",
+    "htons",
+    "inline",
+    "load",
+    "ntohl",
+    "ntohs",
+    "program",
+    "query",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    home = ".net.namespaces" if name == "Namespace" else ".programs"
+    value = globals()[name] = getattr(import_module(home, __name__), name)
+    return value

@@ -1,0 +1,188 @@
+"""The sockets that a program redirects to, by index."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from ...errors import CapacityError, InetLookupError, SocketError
+from ...net.sockets import HasFileno, SocketInfo, describe, require_fit
+from ..context import Context
+from ..verdict import PASS, Verdict
+from .base import ProgramMap
+
+if TYPE_CHECKING:
+    from ...bpf import Map, MapType
+
+
+class SockArray(ProgramMap):
+    """An array of sockets (``BPF_MAP_TYPE_SOCKMAP`` with socket cookies as values; Linux 5.9).
+
+    ::
+
+        servers = SockArray(max_entries=2)
+
+        @program
+        def steer(ctx: Context) -> Verdict:
+            return servers.redirect(ctx, 0)
+
+        with attach(steer) as link:
+            servers[0] = listener
+
+    A slot holds a TCP socket that listens or a UDP socket that is not connected. It does not keep
+    the socket open: when its last owner closes it, the slot is empty. A member of a reuseport group
+    stands for its group, in which the kernel then balances; when that member closes, its slot
+    empties although the group lives on.
+
+    :param max_entries: the number of slots.
+    """
+
+    def __init__(self, max_entries: int) -> None:
+        super().__init__(max_entries, key_size=4, value_size=8)
+        self._sockets: dict[int, tuple[int, SocketInfo]] = {}
+
+    @property
+    def type(self) -> MapType:
+        """``BPF_MAP_TYPE_SOCKMAP``."""
+        from ...bpf import MapType
+
+        return MapType.SOCKMAP
+
+    def fill(self, kernel: Map) -> None:
+        """Put the sockets that Python holds for the slots into the kernel map."""
+        for index in list(self._sockets):
+            info = self._live(index)
+            if info is not None:
+                kernel.update(_key(index), self._sockets[index][0])
+
+    def redirect(
+        self,
+        ctx: Context,
+        index: int,
+        *,
+        otherwise: Verdict = PASS,
+        reuseport: bool = True,
+    ) -> Verdict:
+        """Select the socket of a slot for the packet.
+
+        It replaces a socket selected before, by this program or an earlier one. Where the slot is
+        empty or beyond the array, or the socket does not fit the packet (another protocol; IPv4 for
+        an IPv6 packet; V6ONLY for an IPv4 packet), nothing is selected.
+
+        :param ctx: the program's context.
+        :param index: the slot.
+        :param otherwise: the verdict where nothing was selected: PASS goes on with what was
+            selected before or with the regular lookup, as the RFC has it; DROP ends the lookup.
+        :param reuseport: whether the kernel chooses within the socket's reuseport group; with False
+            the packet goes to the very socket of the slot (``BPF_SK_LOOKUP_F_NO_REUSEPORT``).
+        :return: PASS where the socket was selected, ``otherwise`` where not.
+        """
+        info = self._live(index) if 0 <= index < self.max_entries else None
+        if info is None or not _fits(info, ctx):
+            return otherwise
+        ctx.sk = info
+        return PASS
+
+    def __setitem__(self, index: int, sock: HasFileno | int) -> None:
+        """Put a socket into a slot, replacing what was there.
+
+        :param sock: a socket object or a file descriptor; it stays the caller's to close.
+        :raises IndexError: the index is out of range.
+        :raises SocketError: it is not a listening TCP or unconnected UDP socket, or is closed.
+        """
+        self._check(index)
+        fd = sock if isinstance(sock, int) else sock.fileno()
+        info = describe(fd)
+        require_fit(info)
+        if self._kernel is not None:
+            self._kernel.update(_key(index), fd)
+        self._sockets[index] = (fd, info)
+
+    def __getitem__(self, index: int) -> SocketInfo | int | None:
+        """Return the socket in a slot: what is known of it, or its cookie alone, or None.
+
+        :raises IndexError: the index is out of range.
+        """
+        self._check(index)
+        cookie = self._cookie(index)
+        if cookie is None:
+            return None
+        held = self._sockets.get(index)
+        return held[1] if held is not None and held[1].cookie == cookie else cookie
+
+    def __delitem__(self, index: int) -> None:
+        """Empty a slot; nothing happens where it is empty.
+
+        :raises IndexError: the index is out of range.
+        """
+        self._check(index)
+        if self._kernel is not None:
+            self._kernel.delete(_key(index))
+        self._sockets.pop(index, None)
+
+    def __len__(self) -> int:
+        return self.max_entries
+
+    def append(self, sock: HasFileno | int) -> int:
+        """Put a socket into the first empty slot.
+
+        :return: the slot's index.
+        :raises CapacityError: every slot holds a socket.
+        :raises SocketError: as for assigning to a slot.
+        """
+        for index in range(self.max_entries):
+            if self._cookie(index) is None:
+                self[index] = sock
+                return index
+        raise CapacityError(
+            "add a socket to a sock array",
+            errno.E2BIG,
+            f"all {self.max_entries} slots hold a socket",
+            hint="remove one with del array[index], or declare it with a larger max_entries",
+        )
+
+    def _check(self, index: int) -> None:
+        if not isinstance(index, int):
+            raise InetLookupError(f"{index!r} is not an index")
+        if not 0 <= index < self.max_entries:
+            raise IndexError(f"index {index} is out of range: there are {self.max_entries} slots")
+
+    def _cookie(self, index: int) -> int | None:
+        if self._kernel is None:
+            info = self._live(index)
+            return None if info is None else info.cookie
+        raw = self._kernel.lookup(_key(index))
+        return None if raw is None else int(struct.unpack("=Q", raw)[0])
+
+    def _live(self, index: int) -> SocketInfo | None:
+        """Return the socket of a slot as the kernel would find it now."""
+        held = self._sockets.get(index)
+        if held is None:
+            return None
+        fd, info = held
+        if self._kernel is not None:
+            raw = self._kernel.lookup(_key(index))
+            return info if raw is not None and struct.unpack("=Q", raw)[0] == info.cookie else None
+        # Not loaded: the descriptor may be closed, or be another socket by now.
+        try:
+            return info if describe(fd).cookie == info.cookie else None
+        except SocketError:
+            return None
+
+
+_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+
+
+def _fits(info: SocketInfo, ctx: Context) -> bool:
+    """Whether ``bpf_sk_assign()`` takes the socket for the packet (``net/core/filter.c``)."""
+    if _PROTOCOLS.get(info.protocol) != ctx.protocol:
+        return False
+    if info.family == ctx.family:
+        return True
+    return info.family == socket.AF_INET6 and not info.v6only
+
+
+def _key(index: int) -> bytes:
+    return struct.pack("=I", index)
