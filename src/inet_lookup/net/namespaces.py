@@ -184,7 +184,10 @@ class Namespace(Resource):
         """
         import subprocess
 
-        return self.run(subprocess.Popen, args, **options)
+        def start() -> subprocess.Popen[Any]:
+            return subprocess.Popen(args, **options)
+
+        return self.run(start)
 
     def _release(self) -> None:
         os.close(self._fd)

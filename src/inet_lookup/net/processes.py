@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from inet_lookup.bpf.handle import Resource
@@ -158,7 +158,7 @@ def take_one(selector: SocketSelector, *, namespace: Namespace | None = None) ->
     return first
 
 
-def _each_socket(pid: int) -> Iterator[TakenSocket]:
+def _each_socket(pid: int) -> Generator[TakenSocket, None, None]:
     """Take every internet socket of a process, one after the other, each once."""
     process = Process.of(pid)
     pidfd = _open_process(pid)
