@@ -9,6 +9,7 @@ from functools import cache
 from itertools import chain
 from os import PathLike, fspath
 from sys import intern
+from typing import TYPE_CHECKING
 
 from inet_lookup.rules.entries import RULE_KEYS, SERVICE_KEYS, rules_of, service_of, unknown_keys
 from inet_lookup.rules.ports import ANY_PORT, Ports, parse_ports
@@ -24,6 +25,9 @@ from inet_lookup.rules.rule import (
     parse_protocol,
 )
 from inet_lookup.rules.ruleset import AMBIGUITY_HINT, AmbiguousRulesError, Ruleset
+
+if TYPE_CHECKING:
+    from json import JSONDecoder
 
 FORMATS = ("toml", "jsonl", "csv", "tubular")
 """The formats of :func:`parse`."""
@@ -430,11 +434,16 @@ def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _load_json(text: str) -> object:
-    import json
+@cache
+def _json_decoder() -> JSONDecoder:
+    from json import JSONDecoder
 
+    return JSONDecoder(object_pairs_hook=_object_of)
+
+
+def _load_json(text: str) -> object:
     try:
-        value: object = json.loads(text, object_pairs_hook=_object_of)
+        value: object = _json_decoder().decode(text)
     except _RepeatedKeyError as error:
         raise RulesError.of(str(error)) from None
     except (ValueError, RecursionError) as error:
