@@ -119,6 +119,9 @@ class DebugInfo:
         if found is None:
             return None
         at = bisect_right(found.offsets, offset) - 1
+        # Line 0 marks what the compiler merged from several lines: the line before is the nearest.
+        while at >= 0 and found.offsets[at] >= start and not found.columns[3][at] >> 10:
+            at -= 1
         if at < 0 or found.offsets[at] < start:
             return None
         _, file, text, place = (column[at] for column in found.columns)

@@ -153,6 +153,11 @@ def read_maps(elf: ElfFile, types: BtfTypes | None) -> MapDefinitions:
             raise elf.error(
                 f"section {each.name!r} of {each.size} bytes is larger than {MAX_DATA_SIZE}"
             )
+        for relocation in elf.relocations(each):
+            raise elf.error(
+                f"relocation in section {each.name!r} at {relocation.offset:#x} against"
+                f" {relocation.symbol.name!r}: a variable that holds an address is not supported"
+            )
         datasec = datasecs.get(each.name)
         found[each.name] = _section_map(each, datasec.id if datasec else 0)
         data_sections[each.index] = each.name

@@ -58,7 +58,7 @@ class LoadedObject(Resource):
         return f"<LoadedObject {self.name!r}{' closed' if self.closed else ''}>"
 
 
-def load(
+def load_object(
     object_file: ObjectFile,
     *,
     maps: Mapping[str, Map],

@@ -25,6 +25,8 @@ from .btf_adaptation import complete
 from .elf_reader import ElfFile, SectionType, Symbol
 from .line_info import DebugInfo
 from .map_definitions import MapDefinitions, MapSpec, read_maps
+from .object_loading import LoadedObject as LoadedObject
+from .object_loading import load_object
 from .relocations import Code, Function, LinkedCode, MapReference, MapRelocation
 from .section_names import meaning_of
 from .source_line import SourceLine
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     import os
 
     from .maps import Map
-    from .object_loading import LoadedObject
 
 _SUBPROGRAMS: Final = ".text"
 _MAX_LICENSE: Final = 127
@@ -191,9 +192,7 @@ class ObjectFile:
         :raises VerifierError: a program is rejected; with the source line where the file has it.
         :raises KernelError: a map or the type information is refused.
         """
-        from .object_loading import load
-
-        return load(
+        return load_object(
             self,
             maps=maps or {},
             programs=programs,

@@ -99,5 +99,5 @@ def meaning_of(section: str) -> SectionMeaning | None:
 
 
 def known_names() -> list[str]:
-    """Return the names that are understood, for messages."""
-    return sorted(_MEANINGS)
+    """Return the names that are understood, for messages; ``cgroup/…`` stands for many."""
+    return sorted({name.partition("/")[0] + ("/…" if "/" in name else "") for name in _MEANINGS})
