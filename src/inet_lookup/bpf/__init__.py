@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from .kernel_btf import Btf as Btf
     from .links import LinkInfo as LinkInfo
     from .links import NetnsLink as NetnsLink
-    from .links import links as links
+    from .links import link_ids as link_ids
     from .links import links_of as links_of
     from .links import query as query
     from .map_memory import MapMemory as MapMemory
     from .maps import Map as Map
     from .maps import MapInfo as MapInfo
-    from .maps import maps as maps
+    from .maps import map_ids as map_ids
+    from .objects import LoadedObject as LoadedObject
+    from .objects import ObjectFile as ObjectFile
     from .pins import default_bpffs as default_bpffs
     from .pins import is_bpffs as is_bpffs
     from .pins import require_bpffs as require_bpffs
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from .programs import ProgramInfo as ProgramInfo
     from .programs import ProgramLine as ProgramLine
     from .programs import TestRun as TestRun
-    from .programs import programs as programs
+    from .programs import program_ids as program_ids
     from .ring_buffer import RingBuffer as RingBuffer
     from .run_statistics import RunStatistics as RunStatistics
     from .run_statistics import enable_stats as enable_stats
@@ -60,12 +62,12 @@ _HOMES = {
     "handle": ("Handle", "live_handles"),
     "helper_ids": ("Helper",),
     "kernel_btf": ("Btf",),
-    "links": ("LinkInfo", "NetnsLink", "links", "links_of", "query"),
+    "links": ("LinkInfo", "NetnsLink", "link_ids", "links_of", "query"),
     "map_memory": ("MapMemory",),
-    "maps": ("Map", "MapInfo", "maps"),
+    "maps": ("Map", "MapInfo", "map_ids"),
     "objects": ("LoadedObject", "ObjectFile"),
     "pins": ("default_bpffs", "is_bpffs", "require_bpffs", "unpin"),
-    "programs": ("Program", "ProgramInfo", "ProgramLine", "TestRun", "programs"),
+    "programs": ("Program", "ProgramInfo", "ProgramLine", "TestRun", "program_ids"),
     "ring_buffer": ("RingBuffer",),
     "run_statistics": ("RunStatistics", "enable_stats"),
     "source_line": ("SourceLine",),
@@ -85,15 +87,17 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker shall find the names above, and no others
 
-    value = getattr(import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        module = _HOME.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f".{module}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

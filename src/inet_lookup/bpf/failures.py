@@ -61,6 +61,8 @@ _COMMON: Final[Mapping[int, Failure]] = {
     _errno.ENFILE: Failure(
         "the system has as many open files as it may", "raise fs.file-max", CapacityError
     ),
+    _errno.EBUSY: Failure("it is in use at this moment", "try again"),
+    _errno.EBADF: Failure("the file descriptor is not open or not of the right kind"),
     ENOTSUPP: Failure(
         "the kernel cannot do this with an object of this type", None, UnsupportedError
     ),

@@ -45,9 +45,16 @@ class Resource:
         """Give the resource back to the kernel; closing twice is harmless."""
         if self._closed:
             return
-        self._release()
+        # First: a descriptor must never be closed twice, its number may be another's by then.
         self._closed = True
-        _live.discard(self)
+        try:
+            self._release()
+        except BufferError:  # memory that is still in use stays open
+            self._closed = False
+            raise
+        finally:
+            if self._closed:
+                _live.discard(self)
 
     def __enter__(self) -> Self:
         return self

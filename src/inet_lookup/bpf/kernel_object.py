@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from ..errors import KernelError
@@ -76,7 +77,8 @@ class KernelObject(Handle):
             self._check_kind(f"use fd {fd} as a {self.kind}")
             self._describe()
         except BaseException:
-            self.close()
+            with suppress(OSError):  # it was not open
+                self.close()
             raise
 
     def _describe(self) -> None:

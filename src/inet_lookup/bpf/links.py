@@ -194,7 +194,7 @@ def query(netns_fd: int, attach_type: AttachType) -> list[int]:
         return list(memoryview(room).cast("B").cast("I")[: request.prog_cnt])
 
 
-def links() -> Iterator[int]:
+def link_ids() -> Iterator[int]:
     """The ids of all links of the system, of every type (Linux 5.8).
 
     :raises PrivilegeError: without CAP_SYS_ADMIN.
@@ -209,7 +209,7 @@ def links_of(netns_ino: int, attach_type: AttachType) -> list[LinkInfo]:
     :raises PrivilegeError: without CAP_SYS_ADMIN.
     """
     found = []
-    for id in links():
+    for id in link_ids():
         try:
             with _AnyLink.from_id(id) as link:
                 info = _netns_link_info(link.fd)

@@ -83,7 +83,11 @@ class MapMemory(Resource):
 
     def _release(self) -> None:
         self.view.release()
-        self._mmap.close()
+        try:
+            self._mmap.close()
+        except BufferError:
+            self.view = memoryview(self._mmap)
+            raise
 
     def close(self) -> None:
         """Unmap the memory.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .handle import Handle
+    from .kernel_btf import Btf
     from .map_memory import MapMemory
 
 _BYTE_ORDER: Final = sys.byteorder
@@ -119,7 +120,7 @@ class Map(KernelObject):
         flags: MapFlags = MapFlags(0),  # noqa: B008 (immutable)
         name: str = "",
         inner: Map | None = None,
-        btf: Handle | None = None,
+        btf: Btf | None = None,
         btf_key_type_id: int = 0,
         btf_value_type_id: int = 0,
     ) -> Self:
@@ -490,7 +491,7 @@ class Map(KernelObject):
         return meanings
 
 
-def maps() -> Iterator[int]:
+def map_ids() -> Iterator[int]:
     """The ids of all maps of the system.
 
     :raises PrivilegeError: without CAP_SYS_ADMIN.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import BpffsError, KernelError, PrivilegeError
 from . import attr
 from .failures import Failure, Since, failure
+from .privileges import Capability
 from .syscall import bpf
 from .uapi import BPF_FS_MAGIC, Command
 
@@ -176,6 +177,7 @@ def _pin_failure(error: OSError, operation: str, name: str) -> KernelError:
             errno.ENOTDIR: Failure("a part of the path is not a directory"),
             errno.ENAMETOOLONG: Failure("the name is too long"),
         },
+        capabilities=(Capability.CAP_BPF,),
         since=_SINCE,
     )
 

@@ -17,7 +17,7 @@ from .uapi import ENOTSUPP, INSN_SIZE, AttachType, Command, ProgramFlags, Progra
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from .handle import Handle
+    from .kernel_btf import Btf
     from .source_line import SourceLine
 
 _SINCE: Final[Mapping[ProgramType, tuple[int, int]]] = {
@@ -51,6 +51,9 @@ _WITHOUT_NET_ADMIN: Final = frozenset(
         ProgramType.STRUCT_OPS,
     }
 )
+
+# More than the longest context that a test run takes, struct __sk_buff with its 192 bytes.
+_CTX_ROOM: Final = 512
 
 # UINT_MAX >> 2 (kernel/bpf/log.c); UINT_MAX >> 8 before Linux 5.2.
 _LOG_SIZES: Final = (1 << 16, 1 << 19, 1 << 22, (1 << 24) - 1, 1 << 27, (1 << 30) - 1)
@@ -138,7 +141,7 @@ class Program(KernelObject):
         expected_attach_type: AttachType | None = None,
         name: str = "",
         license: str = "",
-        btf: Handle | None = None,
+        btf: Btf | None = None,
         func_info: bytes = b"",
         func_info_rec_size: int = 8,
         line_info: bytes = b"",
@@ -280,7 +283,8 @@ class Program(KernelObject):
         Runs count in the program's maps and statistics like real ones.
 
         :param repeat: how often; the time is the mean, and what comes back is of the last run.
-        :param ctx_out_size: bytes of the context to return; as many as ``ctx`` has, when None.
+        :param ctx_out_size: room for the context to return; enough for the kernel's, when None.
+            ``ctx`` may be shorter than the kernel's context, what comes back is not.
         :param data_out_size: bytes of the data to return; as many as ``data`` has and 256 more,
             when None.
         :raises UnsupportedError: the kernel cannot test programs of this type.
@@ -288,7 +292,7 @@ class Program(KernelObject):
             program selected a socket with SO_REUSEPORT without the flag NO_REUSEPORT.
         """
         if ctx_out_size is None:
-            ctx_out_size = len(ctx) if ctx is not None else 0
+            ctx_out_size = max(len(ctx), _CTX_ROOM) if ctx is not None else 0
         if data_out_size is None:
             data_out_size = len(data) + 256 if data is not None else 0
         ctx_out = attr.buffer(ctx_out_size)
@@ -324,7 +328,7 @@ class Program(KernelObject):
         )
 
 
-def programs() -> Iterator[int]:
+def program_ids() -> Iterator[int]:
     """The ids of all programs of the system.
 
     :raises PrivilegeError: without CAP_SYS_ADMIN.
