@@ -81,7 +81,7 @@ def load(function: ProgramFunction) -> LoadedProgram:
     :raises VerifierError: the kernel's verifier rejects it, with the Python line that caused it.
     :raises PrivilegeError: ``CAP_BPF`` and ``CAP_NET_ADMIN`` are missing.
     """
-    from ..bpf import ObjectFile
+    from ..bpf.objects import ObjectFile
     from .function import assemble_cached
 
     unit = function.check()

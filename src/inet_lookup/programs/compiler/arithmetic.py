@@ -146,7 +146,7 @@ def binary(builder: FunctionBuilder, flow: Flow, op: ast.operator, left: Int, ri
 def _shift_amount(bounds: Interval) -> None:
     if bounds.lo < 0 or bounds.hi > 63:
         raise Refused(
-            f"the shift may be by {bounds.lo} to {_shown(bounds.hi)} bits; the machine shifts by 0 to 63",
+            f"the shift may be by {bounds.lo} to {_shown(bounds.hi)} bits, not by 0 to 63",
             "keep it within: x << (n & 63)",
         )
 

@@ -9,6 +9,7 @@ import ipaddress
 import operator
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from ..network_set import NetworkSet
 from ..verdict import Verdict
@@ -37,7 +38,7 @@ PURE: frozenset[object] = frozenset(
     }
 )
 
-_BINARY: dict[type[ast.operator], Callable[[object, object], object]] = {
+_BINARY: dict[type[ast.operator], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -52,14 +53,14 @@ _BINARY: dict[type[ast.operator], Callable[[object, object], object]] = {
     ast.Div: operator.truediv,
 }
 
-_UNARY: dict[type[ast.unaryop], Callable[[object], object]] = {
+_UNARY: dict[type[ast.unaryop], Callable[..., Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
     ast.Invert: operator.invert,
     ast.Not: operator.not_,
 }
 
-_COMPARE: dict[type[ast.cmpop], Callable[[object, object], object]] = {
+_COMPARE: dict[type[ast.cmpop], Callable[..., Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -108,7 +109,7 @@ def attribute(value: object, name: str) -> object:
         or (
             dataclasses.is_dataclass(value)
             and not isinstance(value, type)
-            and value.__dataclass_params__.frozen
+            and getattr(type(value), "__dataclass_params__").frozen  # noqa: B009 (not in typeshed)
             and name in {field.name for field in dataclasses.fields(value)}
         )
         or (

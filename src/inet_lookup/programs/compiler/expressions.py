@@ -6,14 +6,14 @@ import ast
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
+from ..context import FIELDS as CONTEXT_FIELDS
 from ..inline import inline_source
 from ..maps.base import ProgramMap
 from ..network_set import NetworkSet
 from ..verdict import Verdict
 from . import arithmetic, constants, map_access
-from .context_access import FIELDS as CONTEXT_FIELDS
 from .context_access import ContextReader, host_order
 from .flow import Flow, as_int, as_verdict, int_constant, join
 from .ir import FunctionBuilder
@@ -46,14 +46,8 @@ Split = tuple[Flow | None, Flow | None]
 _SIDES: dict[str, Side] = {"local": "local", "remote": "remote"}
 
 
-class InlineCall(Protocol):
-    """Compiles the body of an inlined function in place of its call."""
-
-    def __call__(
-        self, source: FunctionSource, arguments: dict[str, Value], flow: Flow, node: ast.Call
-    ) -> Value:
-        """Return the function's result; ``flow`` goes on behind the call."""
-        ...
+InlineCall: TypeAlias = Callable[[FunctionSource, dict[str, Value], Flow, ast.Call], Value]
+"""Compiles the body of an inlined function in place of its call; the path goes on behind it."""
 
 
 def kind(value: Value) -> str:
@@ -206,10 +200,10 @@ class Expressions:
                 raise Refused(f"{name!r} {value.problem}", value.hint)
             return value
         try:
-            value = self._source.lookup(name)
+            found = self._source.lookup(name)
         except KeyError:
             raise Refused(f"name {name!r} is not defined", undefined=True) from None
-        return Constant(constants.check(name, value))
+        return Constant(constants.check(name, found))
 
     def _attribute(self, base: Value, attr: str, flow: Flow) -> Value:
         match base:
@@ -476,7 +470,7 @@ class Expressions:
         other_side = right if isinstance(left, AddressValue) else left
         raise Refused(
             f"an address is compared with {kind(other_side)}",
-            'compare it with ip_address("192.0.2.1"), or use \'in\' with ip_network("192.0.2.0/24")',
+            'compare it with ip_address("192.0.2.1"), or use in with ip_network("192.0.2.0/24")',
         )
 
     def _compare_verdicts(self, left: Value, right: Value, flow: Flow) -> Split:
@@ -491,6 +485,9 @@ class Expressions:
             return self._compare_verdicts(left, right, flow)
         if isinstance(left, Constant) and left.value is None:
             left, right = right, left
+        if isinstance(left, Bool) and isinstance(right, Constant) and isinstance(right.value, bool):
+            if_true, if_false = self._truth_bit(left.ref, flow)
+            return (if_true, if_false) if right.value else (if_false, if_true)
         if not (isinstance(right, Constant) and right.value is None):
             raise Refused("'is' compares identity, which numbers do not have", "use ==")
         match left:

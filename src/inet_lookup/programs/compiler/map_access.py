@@ -33,7 +33,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from .unit import MapTable
+    from .map_table import MapTable
 
 _MAP_LOOKUP_ELEM = 1
 _MAP_UPDATE_ELEM = 2

@@ -224,9 +224,9 @@ class Statements:
             target = function.value if isinstance(function, Constant) else None
             if target in (enumerate, zip, reversed):
                 columns = [self._iterate(argument, flow) for argument in node.args]
-                if target is reversed and isinstance(node.args[0], ast.Call):
+                if target is reversed and self._is_iterator(node.args[0], flow):
                     raise self._source.error(
-                        node, "reversed() works on ranges and tuples only here"
+                        node, "reversed() takes a range or a tuple, not an iterator"
                     )
                 if target is reversed and len(columns) == 1:
                     return columns[0][::-1]
@@ -256,6 +256,12 @@ class Statements:
             f"a loop over {kind(value)} is not supported",
             "loops run over constant ranges and tuples; enumerate(), zip() and reversed() of them",
         )
+
+    def _is_iterator(self, node: ast.expr, flow: Flow) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        function = self._expressions.value(node.func, flow)
+        return isinstance(function, Constant) and function.value in (enumerate, zip, reversed)
 
     # --- match --------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Counters(ProgramMap):
             return self._local.get(index, 0)
         cells = self._kernel.lookup_percpu(_key(index))
         assert cells is not None, "an array has a value at every index in range"
-        return sum(struct.unpack("=Q", cell)[0] for cell in cells) & U64_MAX
+        return sum(int(struct.unpack("=Q", cell)[0]) for cell in cells) & U64_MAX
 
     def add(self, index: int, amount: int = 1) -> None:
         """Add to a counter, modulo 2**64.

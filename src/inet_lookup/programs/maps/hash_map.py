@@ -135,7 +135,7 @@ class Hash(ProgramMap):
     def __iter__(self) -> Iterator[Key]:
         if self._kernel is None:
             return (key[0] if self.key_spec.single else key for key in list(self._local))
-        return (self.key_spec.unpack(raw) for raw in self._kernel.keys())
+        return (self.key_spec.unpack(raw) for raw in self._kernel.keys())  # noqa: SIM118 (a Map is no dict)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
