@@ -16,7 +16,6 @@ import stat
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
 from inet_lookup.bpf.handle import Resource
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NAMES: Final = Path("/run/netns")
+NAMES: Final = "/run/netns"
 """Where ``ip netns add NAME`` keeps the namespaces that have names."""
 
 _NS_GET_NSTYPE: Final = 0xB703  # ioctl_nsfs(2), Linux 4.11
@@ -221,11 +220,11 @@ class Namespace(Resource):
                 raise
             if os.path.exists(f"/proc/{pid}"):
                 raise NamespaceError(f"process {pid} has ended and has no namespace") from cause
-            path = NAMES / str(pid)
+            path = os.path.join(NAMES, str(pid))
             raise NamespaceError(
                 f"there is no process {pid}",
                 hint=f"for the namespace of that name give its path, {path}"
-                if path.exists()
+                if os.path.exists(path)
                 else None,
             ) from cause
 
@@ -234,7 +233,7 @@ class Namespace(Resource):
         if name in ("", ".", ".."):
             raise NamespaceError(f"{name!r} is no name of a network namespace", hint=_names_hint())
         try:
-            return cls._open(str(NAMES / name), f"network namespace '{name}'", name=name)
+            return cls._open(os.path.join(NAMES, name), f"network namespace '{name}'", name=name)
         except NamespaceError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno == errno.ENOENT:
@@ -330,10 +329,11 @@ def _check_kind(fd: int, path: str) -> None:
     """
     if os.fstat(fd).st_dev != os.stat("/proc/thread-self/ns/net").st_dev:
         hint = None
-        if Path(path).parent == NAMES and stat.S_ISREG(os.fstat(fd).st_mode):
+        directory, name = os.path.split(path)
+        if directory == NAMES and stat.S_ISREG(os.fstat(fd).st_mode):
             hint = (
                 "nothing is mounted on this file any more, or the mount is in another mount "
-                f"namespace: 'ip netns delete {Path(path).name}' removes it"
+                f"namespace: 'ip netns delete {name}' removes it"
             )
         raise NamespaceError(f"{path} is not a namespace", hint=hint)
     if fcntl.ioctl(fd, _NS_GET_NSTYPE) != CLONE_NEWNET:

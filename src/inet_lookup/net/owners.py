@@ -8,7 +8,7 @@ from collections.abc import Collection
 from inet_lookup.net.processes import Process
 
 
-def owners(inodes: Collection[int]) -> dict[int, list[Process]]:
+def owners_of(inodes: Collection[int]) -> dict[int, list[Process]]:
     """Find the processes that have sockets open, by one pass over ``/proc``.
 
     Processes that end meanwhile, or that this one may not look into (without ``CAP_SYS_PTRACE``:
