@@ -12,7 +12,7 @@ import struct
 from typing import Final
 
 from .btf import HEADER, MAGIC, TYPE, VERSION, BtfType, BtfTypes, Kind, Linkage
-from .elf_reader import ElfFile, Symbol, SymbolType
+from .elf_reader import MAX_SYMBOLS, ElfFile, Symbol, SymbolType
 
 _ENTRY: Final = struct.Struct("<III")
 _WORD: Final = struct.Struct("<I")
@@ -99,7 +99,11 @@ def _place_variables(types: BtfTypes, elf: ElfFile, changed: bytearray) -> None:
         }
     # A linker or a strip that drops the relocations leaves the symbols' names to go by.
     symbols = {} if places else _objects_by_name(elf)
+    count = 0
     for datasec in types.of_kind(Kind.DATASEC):
+        count += datasec.vlen
+        if count > MAX_SYMBOLS:
+            raise types.error(f"more than {MAX_SYMBOLS} variables in sections")
         section = sections.get(datasec.name)
         if section is None:
             continue
@@ -109,12 +113,12 @@ def _place_variables(types: BtfTypes, elf: ElfFile, changed: bytearray) -> None:
         for variable in types.variables(datasec):
             offset, size = variable.offset, variable.size
             symbol = places.get(variable.entry + 4)
-            if symbol is None and unplaced:
-                name = types[variable.type_id].name
-                symbol = symbols.get((section.index, name))
             if symbol is not None and symbol.section == section.index:
-                # Static variables: the section's own symbol, and the offset stands in place.
+                # For static variables, the section's own symbol: the offset stands in place.
                 offset += symbol.value
+            elif unplaced and symbols:
+                symbol = symbols.get((section.index, types[variable.type_id].name))
+                offset = offset if symbol is None else symbol.value
             if size > section.size or offset > section.size - size:
                 raise types.error(
                     f"a variable of section {section.name!r} lies outside of it,"

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..errors import ObjectFileError
 from .btf import BtfTypes, Kind
-from .elf_reader import MAX_SYMBOLS, ElfFile, SymbolType
+from .elf_reader import ElfFile, SymbolType
 from .map_definitions import MapDefinitions
 
 _INTEGER_SIZES: Final = (1, 2, 4, 8)
@@ -61,14 +61,12 @@ def read_variables(
 ) -> dict[str, Variable | None]:
     """Find the variables of an object file; a name that several of them have stands for None.
 
-    :raises ObjectFileError: there are more than symbols may be.
+    :raises ObjectFileError: a variable lies outside of its section.
     """
     found: dict[str, Variable | None] = {}
     described = _from_btf(types, maps) if types is not None else _from_symbols(elf, maps)
     for variable in described:
         found[variable.name] = None if variable.name in found else variable
-        if len(found) > MAX_SYMBOLS:
-            raise elf.error(f"more than {MAX_SYMBOLS} variables")
     return found
 
 
