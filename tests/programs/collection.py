@@ -57,7 +57,8 @@ OFFICES = NetworkSet(
     "192.0.2.0/25", "198.51.100.64/26", "203.0.113.7/32", "2001:db8:1::/48", "2001:db8:2:3::/64"
 )
 MANY = NetworkSet(
-    *(f"10.{i}.0.0/17" for i in range(0, 200, 2)), *(f"2001:db8:{i:x}::/48" for i in range(0, 99, 3))
+    *(f"10.{i}.0.0/17" for i in range(0, 200, 2)),
+    *(f"2001:db8:{i:x}::/48" for i in range(0, 99, 3)),
 )
 FRIENDS = frozenset(ip_address(a) for a in ("192.0.2.1", "198.51.100.9", "2001:db8::1", "::1"))
 WEB = (80, 443, 8080)
@@ -485,7 +486,9 @@ closure_v4 = make("192.0.2.0/24", 1)
 closure_v6 = make("2001:db8:1::/48", 2)
 
 PROGRAMS = {
-    name: value for name, value in list(globals().items()) if type(value).__name__ == "ProgramFunction"
+    name: value
+    for name, value in list(globals().items())
+    if type(value).__name__ == "ProgramFunction"
 }
 MAPS = {
     "numbers": numbers,
