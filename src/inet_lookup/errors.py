@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno as _errno
 
-# The kernel's own ENOTSUPP escapes through bpf(2); the C library has no name for it.
-_NAMES = {**_errno.errorcode, 524: "ENOTSUPP"}
+# ENOTSUP is the same number, and not what the kernel's sources and documents call it. The kernel's
+# own ENOTSUPP escapes through bpf(2); the C library has no name for it.
+_NAMES = {**_errno.errorcode, _errno.EOPNOTSUPP: "EOPNOTSUPP", 524: "ENOTSUPP"}
 
 
 class InetLookupError(Exception):

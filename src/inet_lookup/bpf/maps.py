@@ -146,7 +146,7 @@ class Map(KernelObject):
             value_size=value_size,
             max_entries=max_entries,
             map_flags=flags,
-            inner_map_fd=inner.fd if inner is not None else 0,
+            inner_map_fd=_inner_fd(map_type, inner),
             map_name=attr.object_name(name),
             btf_fd=btf.fd if btf is not None else 0,
             btf_key_type_id=btf_key_type_id,
@@ -400,7 +400,7 @@ class Map(KernelObject):
         With ``RDONLY_PROG`` programs cannot write either, and the verifier takes what the map
         holds as constants.
 
-        :raises KernelError: ``EBUSY`` where it is frozen already or mapped writable.
+        :raises KernelError: ``EBUSY`` where it is mapped writable, ``EPERM`` where it is frozen.
         """
         try:
             bpf(Command.MAP_FREEZE, attr.MapElement(self.fd))
@@ -410,9 +410,9 @@ class Map(KernelObject):
                 self.operation("freeze"),
                 meanings={
                     errno.EBUSY: Failure(
-                        "it is frozen already, or mapped into memory for writing",
-                        "close the mapping first",
-                    )
+                        "it is mapped into memory for writing", "close the mapping first"
+                    ),
+                    errno.EPERM: Failure("it is frozen already, or opened read-only"),
                 },
                 capabilities=(Capability.CAP_BPF,),
                 since=Since("freezing a map", (5, 2)),
@@ -537,6 +537,13 @@ def _socket_meanings(type: MapType) -> dict[int, Failure]:
             SocketRefusedError,
         ),
     }
+
+
+def _inner_fd(type: MapType, inner: Map | None) -> int:
+    if inner is not None:
+        return inner.fd
+    # 0 would be a descriptor that may be open: standard input.
+    return 0xFFFFFFFF if type in MAPS_OF_MAPS else 0
 
 
 def _create_meanings(request: attr.MapCreate) -> dict[int, Failure]:
