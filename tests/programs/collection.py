@@ -299,7 +299,7 @@ def loops(ctx: Context) -> Verdict:
     for position, (number, slot) in enumerate(((1, 2), (3, 4))):
         if total == number and position < 2:
             return servers.redirect(ctx, slot)
-    for low, high in zip((0, 1000), (500, 60000)):
+    for low, high in zip((0, 1000), (500, 60000)):  # noqa: B905 (keywords are not supported)
         if low <= ctx.local_port < high:
             total += 1
     for bit in reversed(range(4)):
@@ -344,7 +344,7 @@ def calls(ctx: Context) -> Verdict:
 def constants_of_all_kinds(ctx: Context) -> Verdict:
     if LIMITS.low <= ctx.local_port <= LIMITS.high:
         return PASS
-    if ctx.local_port == WEB[1] or ctx.local_port in WEB[1:] + (7, 9):
+    if ctx.local_port == WEB[1] or ctx.local_port in WEB[1:] + (7, 9):  # noqa: RUF005
         return DROP
     if ctx.local_port < len(WEB) + max(WEB) - min(80, 81) - 2**3:
         return servers.redirect(ctx, ROUTES[2].slot)
@@ -448,7 +448,7 @@ def narrowing(ctx: Context) -> Verdict:
     if port < 1024:
         return PASS
     base = port - 1024
-    if base in range(0, 512):
+    if base in range(512):
         return servers.redirect(ctx, base >> 6)
     if port >= 49152 and (ephemeral := port - 49152) < 16:
         numbers[ephemeral] = ephemeral
