@@ -7,7 +7,6 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.rulesets import packets, rules, rulesets
 
 from inet_lookup.rules import (
     ANY_PORT,
@@ -23,6 +22,7 @@ from inet_lookup.rules import (
     lookup,
     parse_rule_text,
 )
+from support.rulesets import packets, rules, rulesets
 
 
 def ruleset(*texts: str) -> Ruleset:

@@ -81,7 +81,6 @@ def rules(
 
 def without_ambiguities(candidates: list[Rule]) -> list[Rule]:
     """Return the rules without those that are ambiguous with an earlier one."""
-    kept: list[Rule] = []
     while True:
         try:
             Ruleset(candidates)
@@ -89,8 +88,7 @@ def without_ambiguities(candidates: list[Rule]) -> list[Rule]:
             gone = {max(pair.first, pair.second, key=candidates.index) for pair in error.pairs}
             candidates = [rule for rule in candidates if rule not in gone]
         else:
-            kept = candidates
-            return kept
+            return candidates
 
 
 def rulesets(rule: st.SearchStrategy[Rule], max_rules: int = 12) -> st.SearchStrategy[Ruleset]:
@@ -110,7 +108,7 @@ def rulesets(rule: st.SearchStrategy[Rule], max_rules: int = 12) -> st.SearchStr
 def packets(
     families: tuple[Family, ...] = tuple(Family), protocols: tuple[Protocol, ...] = tuple(Protocol)
 ) -> Iterator[Packet]:
-    """Yield packets such that each part of each rule's match meets some of them, and misses some."""
+    """Yield packets of which each part of each rule's match meets some and misses some."""
     local_ports = [0, *range(1, _PORTS + 5), 65535]
     for family, protocol in product(families, protocols):
         network = NETWORK[family]

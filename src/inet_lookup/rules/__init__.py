@@ -1,79 +1,173 @@
-"""Rules, services and rulesets as values: what belongs to whom, without a kernel."""
+"""Rules, services and rulesets as values: what belongs to whom, without a kernel.
 
-from inet_lookup.rules.diff import Diff, Move, diff
-from inet_lookup.rules.lint import CoveredRule, Finding, NotLocal, UnusedService, lint
-from inet_lookup.rules.lookup import Candidate, Decision, lookup, matches
-from inet_lookup.rules.packet import Packet, format_endpoint, parse_endpoint
-from inet_lookup.rules.ports import ANY_PORT, MAX_PORT, Ports, parse_ports
-from inet_lookup.rules.precedence import (
-    Ambiguity,
-    precedence_key,
-    specificity,
-    why_it_loses,
-)
-from inet_lookup.rules.prefix import Family, Prefix
-from inet_lookup.rules.problems import Problem, RulesError
-from inet_lookup.rules.reading import FORMATS, parse, parse_rule, parse_rule_text, read
-from inet_lookup.rules.regions import Block, Interfaces, Region
-from inet_lookup.rules.rule import DROP, PASS, Protocol, Rule, Service, parse_protocol
-from inet_lookup.rules.ruleset import AmbiguousRulesError, Ruleset
-from inet_lookup.rules.writing import (
-    rule_entries,
-    rule_entry,
-    service_entry,
-    to_csv,
-    to_json_lines,
-    to_toml,
-)
+A ruleset is read from a file (:func:`read`) or made of rules (:class:`Ruleset`), asked about a
+packet (:func:`lookup`), compared with another (:func:`diff`), checked for what is of no use
+(:func:`lint`) and written (:func:`to_toml`). Nothing here knows the kernel.
 
-__all__ = [
-    "ANY_PORT",
-    "DROP",
-    "FORMATS",
-    "MAX_PORT",
-    "PASS",
-    "Ambiguity",
-    "AmbiguousRulesError",
-    "Block",
-    "Candidate",
-    "CoveredRule",
-    "Decision",
-    "Diff",
-    "Family",
-    "Finding",
-    "Interfaces",
-    "Move",
-    "NotLocal",
-    "Packet",
-    "Ports",
-    "Prefix",
-    "Problem",
-    "Protocol",
-    "Region",
-    "Rule",
-    "RulesError",
-    "Ruleset",
-    "Service",
-    "UnusedService",
-    "diff",
-    "format_endpoint",
-    "lint",
-    "lookup",
-    "matches",
-    "parse",
-    "parse_endpoint",
-    "parse_ports",
-    "parse_protocol",
-    "parse_rule",
-    "parse_rule_text",
-    "precedence_key",
-    "read",
-    "rule_entries",
-    "rule_entry",
-    "service_entry",
-    "specificity",
-    "to_csv",
-    "to_json_lines",
-    "to_toml",
-    "why_it_loses",
-]
+Names are imported from their modules when they are first used, so that a command pays only for
+what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .difference import Diff as Diff
+    from .difference import Move as Move
+    from .difference import diff as diff
+    from .linting import CoveredRule as CoveredRule
+    from .linting import Finding as Finding
+    from .linting import NotLocal as NotLocal
+    from .linting import UnusedService as UnusedService
+    from .linting import lint as lint
+    from .packet import Packet as Packet
+    from .packet import format_endpoint as format_endpoint
+    from .packet import parse_endpoint as parse_endpoint
+    from .ports import ANY_PORT as ANY_PORT
+    from .ports import MAX_PORT as MAX_PORT
+    from .ports import Ports as Ports
+    from .ports import parse_ports as parse_ports
+    from .precedence import Ambiguity as Ambiguity
+    from .precedence import precedence_key as precedence_key
+    from .precedence import specificity as specificity
+    from .precedence import why_it_loses as why_it_loses
+    from .prefix import Family as Family
+    from .prefix import Prefix as Prefix
+    from .prefix import format_address as format_address
+    from .prefix import parse_address as parse_address
+    from .problems import Problem as Problem
+    from .problems import RulesError as RulesError
+    from .reading import FORMATS as FORMATS
+    from .reading import parse as parse
+    from .reading import parse_rule as parse_rule
+    from .reading import parse_rule_text as parse_rule_text
+    from .reading import read as read
+    from .reference import Candidate as Candidate
+    from .reference import Decision as Decision
+    from .reference import lookup as lookup
+    from .reference import matches as matches
+    from .regions import Block as Block
+    from .regions import Interfaces as Interfaces
+    from .regions import Region as Region
+    from .rule import DROP as DROP
+    from .rule import MAX_INTERFACE_NAME as MAX_INTERFACE_NAME
+    from .rule import MAX_SERVICE_NAME as MAX_SERVICE_NAME
+    from .rule import PASS as PASS
+    from .rule import Protocol as Protocol
+    from .rule import Rule as Rule
+    from .rule import Service as Service
+    from .rule import checked_interface_name as checked_interface_name
+    from .rule import checked_service_name as checked_service_name
+    from .rule import parse_protocol as parse_protocol
+    from .ruleset import AmbiguousRulesError as AmbiguousRulesError
+    from .ruleset import Ruleset as Ruleset
+    from .writing import rule_entries as rule_entries
+    from .writing import rule_entry as rule_entry
+    from .writing import service_entry as service_entry
+    from .writing import to_csv as to_csv
+    from .writing import to_json_lines as to_json_lines
+    from .writing import to_toml as to_toml
+
+# Which module has which of the names above.
+_HOMES = {
+    "difference": (
+        "Diff",
+        "Move",
+        "diff",
+    ),
+    "linting": (
+        "CoveredRule",
+        "Finding",
+        "NotLocal",
+        "UnusedService",
+        "lint",
+    ),
+    "packet": (
+        "Packet",
+        "format_endpoint",
+        "parse_endpoint",
+    ),
+    "ports": (
+        "ANY_PORT",
+        "MAX_PORT",
+        "Ports",
+        "parse_ports",
+    ),
+    "precedence": (
+        "Ambiguity",
+        "precedence_key",
+        "specificity",
+        "why_it_loses",
+    ),
+    "prefix": (
+        "Family",
+        "Prefix",
+        "format_address",
+        "parse_address",
+    ),
+    "problems": (
+        "Problem",
+        "RulesError",
+    ),
+    "reading": (
+        "FORMATS",
+        "parse",
+        "parse_rule",
+        "parse_rule_text",
+        "read",
+    ),
+    "reference": (
+        "Candidate",
+        "Decision",
+        "lookup",
+        "matches",
+    ),
+    "regions": (
+        "Block",
+        "Interfaces",
+        "Region",
+    ),
+    "rule": (
+        "DROP",
+        "MAX_INTERFACE_NAME",
+        "MAX_SERVICE_NAME",
+        "PASS",
+        "Protocol",
+        "Rule",
+        "Service",
+        "checked_interface_name",
+        "checked_service_name",
+        "parse_protocol",
+    ),
+    "ruleset": (
+        "AmbiguousRulesError",
+        "Ruleset",
+    ),
+    "writing": (
+        "rule_entries",
+        "rule_entry",
+        "service_entry",
+        "to_csv",
+        "to_json_lines",
+        "to_toml",
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # a type checker shall find the names above, and no others
+
+    def __getattr__(name: str) -> object:
+        module = _HOME.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f".{module}", __name__), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from inet_lookup.rules.ports import Ports
-from inet_lookup.rules.prefix import Prefix, everything
-from inet_lookup.rules.regions import ANY_INTERFACE, Interfaces, Runs, without
-from inet_lookup.rules.rule import Rule
+from .ports import Ports
+from .prefix import Prefix, everything
+from .regions import ANY_INTERFACE, Interfaces, Runs, without
+from .rule import Rule
 
 
 @dataclass(frozen=True, slots=True)

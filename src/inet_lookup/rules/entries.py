@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Set
 from functools import lru_cache
 from sys import intern
 
-from inet_lookup.rules.ports import Ports, parse_ports
-from inet_lookup.rules.prefix import Prefix
-from inet_lookup.rules.problems import Problem, RulesError, did_you_mean, shown
-from inet_lookup.rules.rule import (
+from .ports import Ports, parse_ports
+from .prefix import Prefix
+from .problems import Problem, RulesError, did_you_mean, shown
+from .rule import (
     DROP,
     PASS,
     Protocol,

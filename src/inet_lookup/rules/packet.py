@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inet_lookup.rules.ports import MAX_PORT
-from inet_lookup.rules.prefix import Family, format_address, parse_address
-from inet_lookup.rules.problems import Problem, RulesError, shown
-from inet_lookup.rules.rule import Protocol, checked_interface_name, parse_protocol
+from .ports import MAX_PORT
+from .prefix import Family, format_address, parse_address
+from .problems import Problem, RulesError, shown
+from .rule import Protocol, checked_interface_name, parse_protocol
 
 
 @dataclass(frozen=True, slots=True)

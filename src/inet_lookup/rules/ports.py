@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inet_lookup.rules.problems import Problem, RulesError, shown
+from .problems import Problem, RulesError, shown
 
 MAX_PORT = 65535
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from inet_lookup.rules.packet import Packet
-from inet_lookup.rules.rule import Rule
+from .packet import Packet
+from .rule import Rule
 
 
 def specificity(rule: Rule) -> tuple[int, int, int, bool]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from inet_lookup.rules.problems import RulesError, shown
+from .problems import RulesError, shown
 
 
 class Family(IntEnum):
@@ -32,8 +33,6 @@ def parse_address(text: str) -> tuple[Family, int]:
 
     :raises RulesError: this is not an address; the hint says what it seems to be.
     """
-    from socket import AF_INET, AF_INET6, inet_pton
-
     family = Family.IPV6 if ":" in text else Family.IPV4
     try:
         packed = inet_pton(AF_INET6 if ":" in text else AF_INET, text)
@@ -44,8 +43,6 @@ def parse_address(text: str) -> tuple[Family, int]:
 
 def format_address(family: Family, address: int) -> str:
     """Return the text form of an address, as the kernel's tools print it."""
-    from socket import AF_INET, AF_INET6, inet_ntop
-
     packed = address.to_bytes(family.bits // 8, "big")
     return inet_ntop(AF_INET if family is Family.IPV4 else AF_INET6, packed)
 

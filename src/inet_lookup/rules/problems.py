@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from inet_lookup.errors import InetLookupError
+from ..errors import InetLookupError
 
 _SHOWN = 50
 

@@ -11,11 +11,11 @@ from os import PathLike, fspath
 from sys import intern
 from typing import TYPE_CHECKING
 
-from inet_lookup.rules.entries import RULE_KEYS, SERVICE_KEYS, rules_of, service_of, unknown_keys
-from inet_lookup.rules.ports import ANY_PORT, Ports, parse_ports
-from inet_lookup.rules.prefix import Prefix
-from inet_lookup.rules.problems import Problem, RulesError, did_you_mean, shown
-from inet_lookup.rules.rule import (
+from .entries import RULE_KEYS, SERVICE_KEYS, rules_of, service_of, unknown_keys
+from .ports import ANY_PORT, Ports, parse_ports
+from .prefix import Prefix
+from .problems import Problem, RulesError, did_you_mean, shown
+from .rule import (
     DROP,
     PASS,
     Protocol,
@@ -24,7 +24,7 @@ from inet_lookup.rules.rule import (
     checked_service_name,
     parse_protocol,
 )
-from inet_lookup.rules.ruleset import AMBIGUITY_HINT, AmbiguousRulesError, Ruleset
+from .ruleset import AMBIGUITY_HINT, AmbiguousRulesError, Ruleset
 
 if TYPE_CHECKING:
     from json import JSONDecoder
@@ -261,7 +261,7 @@ class _Document:
 def _parse_toml(text: str) -> _Document:
     import tomllib
 
-    from inet_lookup.rules.toml_lines import TomlLines
+    from .toml_lines import TomlLines
 
     try:
         tables = tomllib.loads(text)
@@ -352,7 +352,7 @@ def _kind_of(values: Mapping[str, object]) -> str:
 
 def _parse_tubular(text: str) -> _Document:
     """Read what tubular's ``load-bindings`` reads (cmd/tubectl/binding.go in its source)."""
-    from inet_lookup.rules.json_lines import element_lines
+    from .json_lines import element_lines
 
     content = _load_json(text)
     if not isinstance(content, dict) or "bindings" not in content:

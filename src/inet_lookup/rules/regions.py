@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from inet_lookup.rules.packet import Packet
-from inet_lookup.rules.ports import Ports
-from inet_lookup.rules.prefix import Family, Prefix, everything
-from inet_lookup.rules.rule import Protocol
+from .packet import Packet
+from .ports import Ports
+from .prefix import Family, Prefix, everything
+from .rule import Protocol
 
 Runs = tuple[tuple[int, int], ...]
 """A set of integers: its runs, both ends included, ascending, no two of them touching."""

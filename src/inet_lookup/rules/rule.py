@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from inet_lookup.rules.ports import Ports
-from inet_lookup.rules.prefix import Family, Prefix
-from inet_lookup.rules.problems import RulesError, did_you_mean, shown
+from .ports import Ports
+from .prefix import Family, Prefix
+from .problems import RulesError, did_you_mean, shown
 
 PASS = "pass"
 """The action, and the ``on_miss``, that leaves a packet to the regular lookup."""

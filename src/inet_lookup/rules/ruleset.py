@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from inet_lookup.rules.precedence import Ambiguity, ambiguities, precedence_key
-from inet_lookup.rules.problems import Problem, RulesError
-from inet_lookup.rules.rule import Rule, Service
+from .precedence import Ambiguity, ambiguities, precedence_key
+from .problems import Problem, RulesError
+from .rule import Rule, Service
 
 AMBIGUITY_HINT = "remove one, or make one more specific"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from inet_lookup.rules.entries import RULE_KEYS, SERVICE_KEYS
-from inet_lookup.rules.ports import Ports
-from inet_lookup.rules.rule import Rule, Service
-from inet_lookup.rules.ruleset import Ruleset
+from .entries import RULE_KEYS, SERVICE_KEYS
+from .ports import Ports
+from .rule import Rule, Service
+from .ruleset import Ruleset
 
 Entry = dict[str, str | int | list[str | int]]
 """An entry of a file: its keys and values, as TOML and JSON lines have them."""

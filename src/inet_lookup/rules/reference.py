@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inet_lookup.rules.packet import Packet
-from inet_lookup.rules.precedence import specificity, why_it_loses
-from inet_lookup.rules.rule import PASS, Rule, Service
-from inet_lookup.rules.ruleset import Ruleset
+from .packet import Packet
+from .precedence import specificity, why_it_loses
+from .rule import PASS, Rule, Service
+from .ruleset import Ruleset
 
 
 def matches(rule: Rule, packet: Packet) -> bool:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from inet_lookup.rules.contest import Claim, contest
-from inet_lookup.rules.ports import Ports
-from inet_lookup.rules.precedence import precedence_key
-from inet_lookup.rules.prefix import Family, Prefix
-from inet_lookup.rules.regions import (
+from .contest import Claim, contest
+from .ports import Ports
+from .precedence import precedence_key
+from .prefix import Family, Prefix
+from .regions import (
     Interfaces,
     Region,
     Runs,
@@ -20,8 +20,8 @@ from inet_lookup.rules.regions import (
     union_of_interfaces,
     union_of_runs,
 )
-from inet_lookup.rules.rule import PASS, Protocol, Rule, Service
-from inet_lookup.rules.ruleset import Ruleset
+from .rule import PASS, Protocol, Rule, Service
+from .ruleset import Ruleset
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")

@@ -6,12 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from inet_lookup.rules.contest import Claim, contest
-from inet_lookup.rules.precedence import precedence_key
-from inet_lookup.rules.prefix import Family, Prefix
-from inet_lookup.rules.regions import Runs, union_of_runs
-from inet_lookup.rules.rule import Protocol, Rule, Service
-from inet_lookup.rules.ruleset import Ruleset
+from .contest import Claim, contest
+from .precedence import precedence_key
+from .prefix import Family, Prefix
+from .regions import Runs, union_of_runs
+from .rule import Protocol, Rule, Service
+from .ruleset import Ruleset
 
 
 @dataclass(frozen=True, slots=True)
