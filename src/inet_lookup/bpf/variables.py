@@ -21,8 +21,8 @@ class Variable:
     :ivar map: name of the map that holds it, as its section: ``.rodata``, ``.data``, ``.bss``.
     :ivar offset: where it lies in that map's one value, in bytes.
     :ivar size: in bytes.
-    :ivar signed: for an integer or enumeration, whether it is signed; None for any other type, or
-        where the object has no BTF.
+    :ivar signed: for an integer or enumeration, whether it is signed; None where the object does
+        not tell, and for any other type.
     :ivar integer: whether an ``int`` can be given for it.
     """
 
@@ -81,12 +81,16 @@ def _from_btf(types: BtfTypes, maps: MapDefinitions) -> Iterator[Variable]:
                 continue
             type = types.strip(declared.size_or_type)
             integer = type.kind in (Kind.INT, Kind.ENUM, Kind.ENUM64)
+            signed = types.signed(type) if integer else None
+            if type.kind == Kind.ENUM and not signed:
+                # Only since LLVM 15 is an enumeration marked as signed.
+                signed = None
             yield Variable(
                 declared.name,
                 datasec.name,
                 each.offset,
                 each.size,
-                types.signed(type) if integer else None,
+                signed,
                 integer and each.size in _INTEGER_SIZES,
             )
 

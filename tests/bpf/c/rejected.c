@@ -25,7 +25,7 @@ int in_subprogram(struct bpf_sk_lookup *ctx)
 SEC("sk_lookup")
 int in_program(struct bpf_sk_lookup *ctx)
 {
-	__u32 key = 0;
+	__u32 key = ctx->local_port;
 	__u64 *value = bpf_map_lookup_elem(&values, &key);
 
 	*value = 1; /* rejected: in the program */
