@@ -16,8 +16,6 @@ from support.leaks import Holdings, left_behind_since
 from support.networks import TwoHosts
 from support.servers import EchoServer
 
-_session = contextlib.ExitStack()
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
@@ -33,11 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Daemons and network tools are there also when the tests run from a user's shell.
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     if requirements.kernel_obstacle() is None:
-        _session.enter_context(mounts.private_session())
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    _session.close()
+        mounts.enter_private_namespace()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,10 +6,8 @@ even when it is killed. Sessions that run side by side do not see each other's n
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,13 +69,13 @@ def mounts() -> list[Mount]:
         return found
 
 
-@contextlib.contextmanager
-def private_session() -> Iterator[None]:
+def enter_private_namespace() -> None:
     """Give this process a mount namespace with an empty ``/run/netns`` and no bpffs.
 
-    Must be entered by the main thread before others are started: threads take its mounts along.
+    Must be called by the main thread before others are started: threads take its mounts along.
+    The directory ``/run/netns`` is made where it is missing and stays, as after ``ip netns add``:
+    to remove it would unmount what other sessions have mounted on it.
     """
-    made = not NAMED_NAMESPACES.exists()
     NAMED_NAMESPACES.mkdir(exist_ok=True)
     unshare(_CLONE_NEWNS)
     mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
@@ -85,13 +83,6 @@ def private_session() -> Iterator[None]:
         if each.type == "bpf":
             unmount(each.point)
     mount("tmpfs", str(NAMED_NAMESPACES), "tmpfs")
-    try:
-        yield
-    finally:
-        unmount(str(NAMED_NAMESPACES))
-        if made:
-            with contextlib.suppress(OSError):
-                NAMED_NAMESPACES.rmdir()
 
 
 def _unescape(point: str) -> str:

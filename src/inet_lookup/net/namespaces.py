@@ -272,6 +272,7 @@ class _Errand(Generic[T]):
         self._call = call
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
+        self._done = threading.Event()
         self._abandoned = False
         self._result: list[T] = []
         self._error: BaseException | None = None
@@ -283,9 +284,13 @@ class _Errand(Generic[T]):
 
     def wait(self) -> T:
         try:
+            # Not Thread.join(): until Python 3.13 a join() that a signal handler's exception ends
+            # takes the thread for a finished one.
+            self._done.wait()
             self._thread.join()
         except BaseException:
-            self._thread.join(_GRACE_SECONDS)
+            if self._done.wait(_GRACE_SECONDS):
+                self._thread.join(_GRACE_SECONDS)
             with self._lock:
                 self._abandoned = True
             self._discard()
@@ -302,12 +307,14 @@ class _Errand(Generic[T]):
             result = self._context.run(self._call)
         except BaseException as error:
             self._error = error
-            return
-        with self._lock:
-            self._result.append(result)
-            abandoned = self._abandoned
-        if abandoned:
-            self._discard()
+        else:
+            with self._lock:
+                self._result.append(result)
+                abandoned = self._abandoned
+            if abandoned:
+                self._discard()
+        finally:
+            self._done.set()
 
     def _discard(self) -> None:
         with self._lock:
