@@ -7,10 +7,13 @@ import socket
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from inet_lookup.bpf import object_loading
 from inet_lookup.bpf.handle import live_handles
+from inet_lookup.bpf.kernel_btf import Btf
 from inet_lookup.bpf.links import NetnsLink, query
 from inet_lookup.bpf.maps import Map
 from inet_lookup.bpf.objects import LoadedObject, ObjectFile
@@ -250,20 +253,16 @@ def test_the_kernel_has_the_source_lines_and_names_of_types(compiler: str) -> No
 def test_btf_that_the_kernel_refuses_is_simplified_or_left_out(
     refusals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inet_lookup.bpf import object_loading
-
     tried = []
 
-    class OlderKernel(object_loading.Btf):
+    class OlderKernel(Btf):
         @classmethod
-        def load(cls, raw: bytes) -> OlderKernel:
+        def load(cls, raw: bytes) -> Self:
             tried.append(raw)
-            if len(tried) <= refusals:
-                return super().load(raw[:-1])
-            return super().load(raw)
+            return super().load(raw[:-1] if len(tried) <= refusals else raw)
 
     monkeypatch.setattr(object_loading, "Btf", OlderKernel)
-    with read("newer_types").load(variables={}) as loaded:
+    with read("newer_types").load() as loaded:
         assert len(tried) == 2
         assert verdict(loaded.programs["uses"]) == PASS
         has_types = loaded.programs["uses"].info().btf_id != 0

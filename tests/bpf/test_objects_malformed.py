@@ -255,6 +255,18 @@ def with_variable_of_btf_outside() -> ElfBuilder:
     return elf
 
 
+def with_endless_values() -> ElfBuilder:
+    """A map whose values are arrays of arrays of more bytes than a size can say."""
+    elf, _ = with_program()
+    btf = BtfBuilder()
+    inner = btf.array(btf.integer("int", 4), 1 << 31)
+    structure = btf.structure([("value", btf.pointer(btf.array(inner, 1 << 31)))])
+    btf.section(".maps", 8, (btf.variable("values", structure), 0, 8))
+    elf.section(".maps", bytes(8))
+    elf.section(".BTF", btf.build())
+    return elf
+
+
 def with_path_as_map_name() -> ElfBuilder:
     elf, _ = with_program()
     btf = BtfBuilder()
@@ -323,6 +335,7 @@ def with_line_info(records: bytes, *, header_size: int = 24) -> ElfBuilder:
         (with_recursive_types, "type 1 refers to itself"),
         (with_variable_of_btf_outside, "variable of section '.data' lies outside of it"),
         (with_path_as_map_name, r"is no variable: '\.\./\.\./escape'"),
+        (with_endless_values, "map 'values': value_size is too large"),
         (lambda: with_map(max_entries=1), "map 'values': it has no type"),
         (lambda: with_map(type=2, pinning=2), "map 'values': pinning 2 is not supported"),
         (lambda: with_map(type=12, max_entries=1), "does not say what its maps are like"),

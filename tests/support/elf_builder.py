@@ -35,7 +35,7 @@ class ElfBuilder:
     """Fields of the ELF header to override."""
 
     def section(self, name: str, data: bytes, **fields: int) -> int:
-        self.sections.append(SectionDraft(name, data, **fields))  # type: ignore[arg-type]
+        self.sections.append(SectionDraft(name, data, **fields))
         return len(self.sections)
 
     def code(self, name: str, *instructions: bytes) -> int:

@@ -158,7 +158,7 @@ class BtfTypes:
         )
         if magic != MAGIC or version != VERSION:
             raise self.error(f"magic {magic:#06x} and version {version} are not known")
-        self._types_at = header_size + type_at
+        self._types_at: int = header_size + type_at
         self._types_end = self._types_at + type_size
         strings_at = header_size + string_at
         if header_size < HEADER.size or max(self._types_end, strings_at + string_size) > len(
@@ -258,7 +258,7 @@ class BtfTypes:
             if found.kind == Kind.PTR:
                 return elements * _POINTER_SIZE
             if found.kind == Kind.ARRAY:
-                type_id, length = self.array(found)
+                type_id, length = self.elements(found)
                 elements *= length
             elif found.kind == Kind.VAR:
                 type_id = found.size_or_type
@@ -266,20 +266,20 @@ class BtfTypes:
                 raise self.error(f"type {type_id} ({found.kind.name}) has no size")
         raise self.error(f"type {type_id} refers to itself")
 
-    def array(self, of: BtfType) -> tuple[int, int]:
+    def elements(self, of: BtfType) -> tuple[int, int]:
         """Return the type of an array's elements and their number."""
         element, _index, length = _ARRAY.unpack_from(self.data, of.offset + TYPE.size)
         return element, length
 
     def members(self, of: BtfType) -> Iterator[Member]:
         """Yield the members of a structure or union."""
-        for name, type_id, offset in self._elements(of, _MEMBER):
+        for name, type_id, offset in self._trailer(of, _MEMBER):
             # With the kind flag, the high byte holds the width of a bit field.
             yield Member(self.name(name), type_id, offset & 0xFFFFFF if of.flag else offset)
 
     def variables(self, of: BtfType) -> Iterator[SectionVariable]:
         """Yield the variables of a data section."""
-        for number, (type_id, offset, size) in enumerate(self._elements(of, _VARIABLE)):
+        for number, (type_id, offset, size) in enumerate(self._trailer(of, _VARIABLE)):
             entry = of.offset + TYPE.size + number * _VARIABLE.size
             yield SectionVariable(type_id, entry, offset, size)
 
@@ -295,7 +295,7 @@ class BtfTypes:
             return bool(self.data[of.offset + TYPE.size + 3] & 1)
         return of.flag
 
-    def _elements(self, of: BtfType, layout: struct.Struct) -> Iterator[tuple[int, ...]]:
+    def _trailer(self, of: BtfType, layout: struct.Struct) -> Iterator[tuple[int, ...]]:
         start = of.offset + TYPE.size
         return layout.iter_unpack(self.data[start : start + of.vlen * layout.size])
 
@@ -309,7 +309,7 @@ class BtfTypes:
             if end - at < TYPE.size:
                 raise self.error("truncated")
             offsets.append(at)
-            info = unpack(data, at)[1]
+            info: int = unpack(data, at)[1]
             kind = info >> 24 & 0x1F
             if not 0 < kind < kinds:
                 raise self.error(f"type {len(offsets)} is of kind {kind}, which is not known")

@@ -249,9 +249,9 @@ class ElfFile:
             return ()
         table = tables[0]
         for relocations in self._relocation_tables.values():
-            for section in relocations:
-                if section.link != table.index:
-                    raise self.error(f"section {section.name!r} uses another symbol table")
+            for each in relocations:
+                if each.link != table.index:
+                    raise self.error(f"section {each.name!r} uses another symbol table")
         if len(table.data) // _SYMBOL.size > MAX_SYMBOLS:
             raise self.error(f"more than {MAX_SYMBOLS} symbols")
         if table.link >= len(self.sections):

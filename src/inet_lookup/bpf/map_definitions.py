@@ -26,6 +26,7 @@ _MAX_MAPS: Final = 4096
 _MAX_MEMBERS: Final = 32
 _SLOT: Final = 8
 _R_BPF_64_ABS64: Final = 2
+_UINT32_MAX: Final = 0xFFFFFFFF
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.$]*")
 
 _U32_KEYS: Final = frozenset(
@@ -262,13 +263,15 @@ class _Declarations:
                     f"the setting {setting!r} is not supported",
                     hint=f"supported are {', '.join(_NUMBERS)}, key, value and values",
                 )
-        if not numbers.get("type"):
-            raise self._error(name, "it has no type", hint="add __uint(type, BPF_MAP_TYPE_…)")
         for setting, size in sizes.items():
+            if size > _UINT32_MAX:
+                raise self._error(name, f"{setting} is too large: {size}")
             if numbers.setdefault(setting, size) != size:
                 raise self._error(
                     name, f"{setting} is {numbers[setting]}, but its type has {size} bytes"
                 )
+        if not numbers.get("type"):
+            raise self._error(name, "it has no type", hint="add __uint(type, BPF_MAP_TYPE_…)")
         map_type = MapType(numbers["type"])
         if map_type in _MAPS_OF_MAPS and inner is None:
             raise self._error(
@@ -299,7 +302,7 @@ class _Declarations:
         array = self._types.strip(member.type_id)
         if array.kind != Kind.ARRAY:
             raise self._error(name, "its values are no array")
-        pointer = self._types.strip(self._types.array(array)[0])
+        pointer = self._types.strip(self._types.elements(array)[0])
         if pointer.kind != Kind.PTR:
             raise self._error(name, "its values are no pointers")
         if self._types.strip(pointer.size_or_type).kind == Kind.FUNC_PROTO:
@@ -310,7 +313,7 @@ class _Declarations:
         array = self._types.strip(self._pointed(name, member))
         if array.kind != Kind.ARRAY:
             raise self._error(name, f"the setting {member.name!r} is not written with __uint()")
-        return self._types.array(array)[1]
+        return self._types.elements(array)[1]
 
     def _pointed(self, name: str, member: Member) -> int:
         pointer = self._types.strip(member.type_id)
