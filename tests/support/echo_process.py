@@ -96,7 +96,8 @@ def serve(
     elif kind == "connection":
         try:
             data = sock.recv(65536)
-        except ConnectionError:
+            local, remote = sock.getsockname(), sock.getpeername()
+        except OSError:  # the client reset the connection
             data = b""
         if not data:
             selector.unregister(sock)
@@ -104,7 +105,7 @@ def serve(
             return
         sock.setblocking(True)
         for line in data.splitlines():
-            sock.sendall(answer(name, index, sock.getsockname(), sock.getpeername(), line))
+            sock.sendall(answer(name, index, local, remote, line))
         sock.setblocking(False)
 
 

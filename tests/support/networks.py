@@ -6,9 +6,11 @@ import contextlib
 import ipaddress
 import itertools
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from inet_lookup.net.namespaces import Namespace
 from support import mounts
@@ -59,6 +61,42 @@ def two_hosts(prefixes: tuple[str, ...] = PREFIXES) -> Iterator[TwoHosts]:
 
 
 @contextlib.contextmanager
+def another_client(hosts: TwoHosts) -> Iterator[Namespace]:
+    """Make one more client, on a veth pair of its own that the server calls ``eth1``.
+
+    It is 10.0.0.2 and 2001:db8:fffe::2, the server's end of that link 1, and it reaches the
+    prefixes as the first client does.
+    """
+    with Namespace.create() as client:
+        there = f"/proc/{os.getpid()}/fd/{client.fileno()}"
+        ip(
+            hosts.server,
+            f"link add eth1 type veth peer name eth0 netns {there}",
+            *_configuration("10.0.0.1", "2001:db8:fffe::1", interface="eth1"),
+        )
+        ip(
+            client,
+            *_configuration("10.0.0.2", "2001:db8:fffe::2"),
+            *(
+                _route_to_server(prefix, "10.0.0.1", "2001:db8:fffe::1")
+                for prefix in (*PREFIXES, f"{SERVER_V4}/32", f"{SERVER_V6}/128")
+            ),
+        )
+        yield client
+
+
+def interface_index(namespace: Namespace, name: str) -> int:
+    """The index of an interface, as programs see it in ``ctx.ingress_ifindex``."""
+    return namespace.run(socket.if_nametoindex, name)
+
+
+def sysctl(namespace: Namespace, name: str, value: int) -> None:
+    """Set a variable of a namespace: ``sysctl(edge, "net.ipv4.tcp_syncookies", 2)``."""
+    path = Path("/proc/sys", *name.split("."))
+    namespace.run(path.write_text, str(value))
+
+
+@contextlib.contextmanager
 def named_namespace() -> Iterator[str]:
     """Make a namespace with a name, as ``ip netns add`` does, and give the name."""
     name = f"inet-lookup-{os.getpid()}-{next(_serial)}"
@@ -93,14 +131,14 @@ def ip(namespace: Namespace, *commands: str) -> None:
         raise RuntimeError(f"ip -batch failed: {output}\n" + "\n".join(commands))
 
 
-def _configuration(v4: str, v6: str) -> list[str]:
+def _configuration(v4: str, v6: str, *, interface: str = "eth0") -> list[str]:
     # Without a link-local address and duplicate address detection IPv6 works at once, not after
     # the second or two that the kernel would take to make sure that the address is unique.
     return [
-        "link set dev eth0 addrgenmode none",
-        "link set dev eth0 up",
-        f"addr add {v4}/24 dev eth0",
-        f"addr add {v6}/64 dev eth0 nodad",
+        f"link set dev {interface} addrgenmode none",
+        f"link set dev {interface} up",
+        f"addr add {v4}/24 dev {interface}",
+        f"addr add {v6}/64 dev {interface} nodad",
     ]
 
 
@@ -108,6 +146,6 @@ def _local_route(prefix: str) -> str:
     return f"route add local {prefix} dev lo"
 
 
-def _route_to_server(prefix: str) -> str:
-    via = SERVER_V4 if ipaddress.ip_network(prefix).version == 4 else SERVER_V6
+def _route_to_server(prefix: str, v4: str = SERVER_V4, v6: str = SERVER_V6) -> str:
+    via = v4 if ipaddress.ip_network(prefix).version == 4 else v6
     return f"route add {prefix} via {via}"

@@ -8,7 +8,7 @@ import selectors
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +70,10 @@ class EchoServer:
         """End the server at once, its sockets with it."""
         self.process.kill()
         self.process.wait()
+
+
+Start = Callable[..., EchoServer]
+"""The type of the fixture ``echo_server``."""
 
 
 @contextlib.contextmanager
@@ -142,6 +146,14 @@ def ask(
     :raises TimeoutError: no answer.
     """
     return namespace.run(_ask, protocol, address, port, data, source, timeout)
+
+
+def who_answers(namespace: Namespace, protocol: Protocol, address: str, port: int) -> str:
+    """The name of the server that answers a request, or ``refused``."""
+    try:
+        return ask(namespace, protocol, address, port).server
+    except ConnectionRefusedError:
+        return "refused"
 
 
 def _ask(
