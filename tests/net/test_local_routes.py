@@ -59,8 +59,8 @@ def test_removing_what_is_gone_is_harmless(netns: Namespace) -> None:
 
 
 def test_addresses_of_interfaces_are_local_and_their_neighbours_are_not(netns: Namespace) -> None:
-    ip(netns, "link add a type veth peer name b", "link set a up", "link set b up")
-    ip(netns, "addr add 198.51.100.1/24 dev a")
+    ip(netns, "link add v0 type veth peer name v1", "link set v0 up", "link set v1 up")
+    ip(netns, "addr add 198.51.100.1/24 dev v0")
     assert is_local(netns, "198.51.100.1")
     assert not is_local(netns, "198.51.100.2")
     assert not is_local(netns, "198.51.100.0/24")
