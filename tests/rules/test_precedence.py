@@ -167,7 +167,7 @@ def _ambiguous_by_definition(one: Rule, other: Rule, packet: Packet) -> bool:
 
 
 @given(st.lists(rules(), max_size=8, unique=True), a_packet())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_a_ruleset_is_refused_just_when_two_rules_are_ambiguous(
     some: list[Rule], packet: Packet
 ) -> None:
@@ -189,22 +189,17 @@ def test_a_ruleset_is_refused_just_when_two_rules_are_ambiguous(
         )
 
 
-@given(rulesets(rules(), max_rules=30), a_packet())
-@settings(max_examples=300, deadline=None)
+@given(rulesets(rules(), max_rules=16), a_packet())
+@settings(max_examples=250, deadline=None)
 def test_the_candidates_for_a_packet_are_in_a_strict_order(among: Ruleset, packet: Packet) -> None:
     decision = lookup(among, packet)
     ranks = [specificity(rule) for rule in decision.candidates]
     assert ranks == sorted(set(ranks), reverse=True)
-    assert set(decision.candidates) == {rule for rule in among.rules if matches(rule, packet)}
+    # The order of a ruleset is that order, for all packets at once.
+    assert list(decision.candidates) == [rule for rule in among.rules if matches(rule, packet)]
 
 
-@given(rulesets(rules(), max_rules=30), a_packet())
-@settings(max_examples=300, deadline=None)
-def test_the_first_rule_that_matches_wins(among: Ruleset, packet: Packet) -> None:
-    first = next((rule for rule in among.rules if matches(rule, packet)), None)
-    assert lookup(among, packet).rule == first
-
-
-@given(st.lists(rules(), max_size=20))
+@given(st.lists(rules(), max_size=12))
+@settings(max_examples=50, deadline=None)
 def test_what_is_left_without_ambiguities_is_a_ruleset(some: list[Rule]) -> None:
     assert set(Ruleset(without_ambiguities(some)).rules) <= set(some)

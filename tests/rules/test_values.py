@@ -25,6 +25,7 @@ from inet_lookup.rules import (
     Ruleset,
     Service,
     parse_ports,
+    parse_protocol,
     parse_rule,
     parse_rule_text,
 )
@@ -155,6 +156,25 @@ def test_all_wrong_ports_of_a_list_are_named() -> None:
 
 
 # Services and rules
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("TCP", 'did you mean "tcp"?'),
+        ("tpc", 'did you mean "tcp"?'),
+        ("upd", 'did you mean "udp"?'),
+        ("any", "write one rule for tcp and one for udp"),
+        ("tcp,udp", "write one rule for tcp and one for udp"),
+        ("icmp", '"tcp" or "udp"'),
+        (6, '"tcp" or "udp"'),
+        (["tcp"], '"tcp" or "udp"'),
+    ],
+)
+def test_a_protocol_that_is_none_is_met_with_what_was_meant(value: object, hint: str) -> None:
+    with pytest.raises(RulesError) as caught:
+        parse_protocol(value)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("name", ["nginx", "a", "_x", "9p", "web.service", "app@1", "a" * 63])

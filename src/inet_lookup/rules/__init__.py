@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .difference import Diff as Diff
     from .difference import Move as Move
     from .difference import diff as diff
+    from .entries import RULE_KEYS as RULE_KEYS
+    from .entries import SERVICE_KEYS as SERVICE_KEYS
     from .linting import CoveredRule as CoveredRule
     from .linting import Finding as Finding
     from .linting import NotLocal as NotLocal
@@ -76,6 +78,7 @@ _HOMES = {
         "Move",
         "diff",
     ),
+    "entries": ("RULE_KEYS", "SERVICE_KEYS"),
     "linting": (
         "CoveredRule",
         "Finding",

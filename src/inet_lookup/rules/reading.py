@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from os import PathLike, fspath
@@ -50,7 +51,9 @@ def read(path: str | PathLike[str], format: str | None = None) -> Ruleset:
     :raises RulesError: the file cannot be read, or is not a ruleset: every problem with its line.
     """
     name = fspath(path)
-    if format is None:
+    if format is not None:
+        _check_format(format)
+    else:
         suffix = name[name.rfind(".") :].lower() if "." in name else ""
         format = _SUFFIXES.get(suffix)
         if format is None:
@@ -83,16 +86,20 @@ def parse(text: str, format: str, *, name: str | None = None) -> Ruleset:
     :param name: what messages call the text; a file's name.
     :raises RulesError: every problem, with name and line, in the order of the text.
     """
-    if format not in FORMATS:
-        raise RulesError.of(
-            f"{shown(format)} is not a format",
-            did_you_mean(format, FORMATS) or f"one of {', '.join(FORMATS)}",
-        )
+    _check_format(format)
     try:
         document = _PARSERS[format](text.removeprefix("\ufeff"))
     except RulesError as error:
         raise RulesError(problem.located(file=name) for problem in error.problems) from None
     return document.ruleset(name)
+
+
+def _check_format(format: str) -> None:
+    if format not in FORMATS:
+        raise RulesError.of(
+            f"{shown(format)} is not a format",
+            did_you_mean(format, FORMATS) or f"one of {', '.join(FORMATS)}",
+        )
 
 
 def parse_rule(
@@ -163,7 +170,8 @@ class _Document:
         # For each rule the number of its entry.
         self._origins = array("Q")
         self._rule_kind = "rule"
-        # The services that entries with problems name: they, too, may be undeclared.
+        # Entries with problems, too, declare services, and name some that nothing declares.
+        self._declared: set[str] = set()
         self._broken: list[tuple[str, int]] = []
         self._services: dict[str, tuple[Service, int]] = {}
 
@@ -186,8 +194,10 @@ class _Document:
         except RulesError as error:
             for problem in error.problems:
                 self._complain(problem, kind, number)
-            name = values.get("service")
-            if isinstance(name, str) and all(bad.key != "service" for bad in error.problems):
+            name = values.get("name" if kind == "service" else "service")
+            if isinstance(name, str) and kind == "service":
+                self._declared.add(name)
+            elif isinstance(name, str) and all(bad.key != "service" for bad in error.problems):
                 self._broken.append((name, number))
             return
         self._rules += rules
@@ -216,6 +226,7 @@ class _Document:
         self.problems.append(problem.located(entry=f"{kind} {number}", line=line))
 
     def _declare(self, service: Service, number: int) -> None:
+        self._declared.add(service.name)
         _, first = self._services.setdefault(service.name, (service, number))
         if first != number:
             line = self._line("service", first)
@@ -229,10 +240,10 @@ class _Document:
         named = zip((rule.action for rule in self._rules), self._origins, strict=True)
         for name, number in chain(named, self._broken):
             # The rules of one entry are neighbours; once is enough for them.
-            if name in self._services or name in (PASS, DROP) or number == complained:
+            if name in self._declared or name in (PASS, DROP) or number == complained:
                 continue
             complained = number
-            hint = did_you_mean(name, self._services) or "declare it as the other services are"
+            hint = did_you_mean(name, self._declared) or "declare it as the other services are"
             problem = Problem(f"the service {shown(name)} is not declared", hint, key="service")
             self._complain(problem, self._rule_kind, number)
 
@@ -266,7 +277,7 @@ def _parse_toml(text: str) -> _Document:
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _not_valid("TOML", error) from None
+        raise _not_valid("TOML", error, text) from None
     # Only a document with problems is searched for its lines.
     lines = cache(lambda: TomlLines(text))
     document = _Document(lambda kind, number, key: lines().entry(kind, number, key))
@@ -295,7 +306,7 @@ def _parse_json_lines(text: str) -> _Document:
             if not isinstance(values, dict):
                 raise RulesError.of("this is not a JSON object", "one rule or service a line")
         except RulesError as error:
-            document.problems += [problem.located(line=number) for problem in error.problems]
+            document.problems += [replace(problem, line=number) for problem in error.problems]
             continue
         document.add(_kind_of(values), values, number)
     return document
@@ -382,10 +393,6 @@ def _rules_of_binding(binding: Mapping[str, object]) -> list[Rule]:
     IPv4 prefix means the IPv4 one, as tubular has it.
     """
     problems, meant = unknown_keys(binding, _BINDING_KEYS)
-    for key in ("label", "prefix", "port"):
-        if key not in binding and key not in meant:
-            hint = "0 means any" if key == "port" else None
-            problems.append(Problem(f"a binding needs a {key}", hint))
     protocols: tuple[Protocol, ...] = (Protocol.TCP, Protocol.UDP)
     label = ""
     prefix: Prefix | None = None
@@ -406,6 +413,10 @@ def _rules_of_binding(binding: Mapping[str, object]) -> list[Rule]:
                 ports = (ANY_PORT,) if value == 0 else parse_ports(value)
         except RulesError as error:
             problems += [problem.located(key=key) for problem in error.problems]
+    for key in ("label", "prefix", "port"):
+        if key not in binding and key not in meant:
+            hint = "0 means any" if key == "port" else None
+            problems.append(Problem(f"a binding needs a {key}", hint))
     if problems:
         raise RulesError(problems)
     assert prefix is not None
@@ -447,19 +458,23 @@ def _load_json(text: str) -> object:
     except _RepeatedKeyError as error:
         raise RulesError.of(str(error)) from None
     except (ValueError, RecursionError) as error:
-        raise _not_valid("JSON", error) from None
+        raise _not_valid("JSON", error, text) from None
     return value
 
 
-def _not_valid(format: str, error: Exception) -> RulesError:
+_PLACE = re.compile(
+    r" \(at (?:line (?P<toml>\d+), column \d+|(?P<end>end of document))\)$"
+    r"|: line (?P<json>\d+) column \d+ \(char \d+\)$"
+)
+
+
+def _not_valid(format: str, error: Exception, text: str) -> RulesError:
     """Make an error of a parser's own, with the line taken out of its words."""
     if isinstance(error, RecursionError):
-        return RulesError.of(f"not valid {format}: nested too deeply")
+        return RulesError([Problem(f"not valid {format}: nested too deeply", line=1)])
     words = str(error)
-    place = re.search(
-        r" \(at line (\d+), column \d+\)$|: line (\d+) column \d+ \(char \d+\)$", words
-    )
+    place = _PLACE.search(words)
     if place is None:
         return RulesError.of(f"not valid {format}: {words}")
-    line = int(place[1] or place[2])
+    line = text.count("\n") + 1 if place["end"] else int(place["toml"] or place["json"])
     return RulesError([Problem(f"not valid {format}: {words[: place.start()]}", line=line)])

@@ -106,10 +106,11 @@ def parse_protocol(value: object) -> Protocol:
         return Protocol.UDP
     hint = None
     if isinstance(value, str):
-        hint = did_you_mean(value, ["tcp", "udp"])
-        # Three letters: too short for a likeness by difflib where two are swapped and one is right.
-        if hint is None and sorted(value.lower()) in (sorted("tcp"), sorted("udp")):
-            hint = f'did you mean "{"tcp" if "t" in value.lower() else "udp"}"?'
+        words = value.lower()
+        if words in ("any", "all", "both", "*", "ip") or ("tcp" in words and "udp" in words):
+            hint = "write one rule for tcp and one for udp"
+        else:
+            hint = did_you_mean(value, ["tcp", "udp"])
     raise RulesError.of(f"{shown(value)} is not a protocol", hint or '"tcp" or "udp"')
 
 
