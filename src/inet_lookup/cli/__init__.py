@@ -1,1 +1,19 @@
-"""."""
+"""The command ``inet-lookup``: argument parsing and printing, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    :param arguments: without the command's own name; those of the process by default.
+    :return: the exit status: 0 done, 1 failed, 2 misused.
+    """
+    from .running import run
+
+    return run(arguments)
