@@ -4,6 +4,9 @@
 (``kernel/bpf/net_namespace.c``, Linux 5.8 and 5.9): one code serves both. A link holds its program
 attached as long as the link lives: until its last descriptor and pin are gone, or it is detached.
 It does not hold the namespace: when that goes, the link stays as an empty shell.
+
+A link ends the moment its last descriptor is closed, but only a little later when its last pin is
+removed (the kernel frees the inode after an RCU grace period). Where it matters, detach it first.
 """
 
 from __future__ import annotations
@@ -66,6 +69,8 @@ class NetnsLink(KernelObject):
     def create(cls, program: Program, netns_fd: int, attach_type: AttachType) -> Self:
         """Attach a program; it runs after those that are attached already (``BPF_LINK_CREATE``).
 
+        The kernel asks for no capability here: who has the program and the namespace open may.
+
         :param netns_fd: a file descriptor of the namespace, such as of ``/proc/PID/ns/net``.
         :raises CapacityError: the namespace has as many programs as it may: 64 of ``sk_lookup``,
             one of ``flow_dissector``.
@@ -80,7 +85,7 @@ class NetnsLink(KernelObject):
                 error,
                 f"attach program {program.name!r} to a network namespace ({attach_type.label})",
                 meanings=_create_meanings(program, netns_fd, attach_type),
-                capabilities=(Capability.CAP_NET_ADMIN,),
+                capabilities=(Capability.CAP_BPF,),  # where unprivileged BPF is off, before 5.19
                 since=_SINCE.get(attach_type),
             ) from error
         return cls(fd)

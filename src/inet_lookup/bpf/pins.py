@@ -59,6 +59,9 @@ def open_pin(path: Path) -> int:
 def unpin(path: Path) -> None:
     """Remove a pin; the object lives on where something else holds it.
 
+    Where nothing does, the kernel frees it a little later, after an RCU grace period: a program
+    whose link had no other holder may run for some milliseconds more.
+
     :raises BpffsError: ``path`` is not in a BPF file system: nothing is removed.
     :raises KernelError: ``ENOENT`` where nothing is pinned there.
     """

@@ -37,9 +37,33 @@ _SINCE: Final[Mapping[ProgramType, tuple[int, int]]] = {
     ProgramType.SK_LOOKUP: (5, 9),
     ProgramType.SYSCALL: (5, 14),
 }
-_WITHOUT_NET_ADMIN: Final = frozenset(
+# kernel/bpf/syscall.c, is_net_admin_prog_type() and is_perfmon_prog_type(). Socket lookup programs
+# are in neither: CAP_BPF loads them, and the sock maps that they use ask for CAP_NET_ADMIN.
+_NEEDS_NET_ADMIN: Final = frozenset(
     {
-        ProgramType.SOCKET_FILTER,
+        ProgramType.SCHED_CLS,
+        ProgramType.SCHED_ACT,
+        ProgramType.XDP,
+        ProgramType.LWT_IN,
+        ProgramType.LWT_OUT,
+        ProgramType.LWT_XMIT,
+        ProgramType.LWT_SEG6LOCAL,
+        ProgramType.SK_SKB,
+        ProgramType.SK_MSG,
+        ProgramType.LIRC_MODE2,
+        ProgramType.FLOW_DISSECTOR,
+        ProgramType.CGROUP_DEVICE,
+        ProgramType.CGROUP_SOCK,
+        ProgramType.CGROUP_SOCK_ADDR,
+        ProgramType.CGROUP_SOCKOPT,
+        ProgramType.CGROUP_SYSCTL,
+        ProgramType.SOCK_OPS,
+        ProgramType.EXT,
+        ProgramType.NETFILTER,
+    }
+)
+_NEEDS_PERFMON: Final = frozenset(
+    {
         ProgramType.KPROBE,
         ProgramType.TRACEPOINT,
         ProgramType.PERF_EVENT,
@@ -47,8 +71,8 @@ _WITHOUT_NET_ADMIN: Final = frozenset(
         ProgramType.RAW_TRACEPOINT_WRITABLE,
         ProgramType.TRACING,
         ProgramType.LSM,
-        ProgramType.SYSCALL,
         ProgramType.STRUCT_OPS,
+        ProgramType.EXT,
     }
 )
 
@@ -162,7 +186,8 @@ class Program(KernelObject):
         :param source_of: from the index of an instruction to the source line it came from, for the
             message when the verifier rejects it. Without it, the line that the verifier quotes.
         :raises VerifierError: the verifier rejects it; has the whole log.
-        :raises PrivilegeError: a capability is missing.
+        :raises PrivilegeError: a capability is missing: CAP_BPF for a socket lookup program,
+            CAP_NET_ADMIN or CAP_PERFMON beside it for some other types.
         :raises UnsupportedError: the kernel is older than the program type.
         :raises KernelError: otherwise.
         :raises ValueError: the instructions or records are not a multiple of their size.
@@ -202,7 +227,7 @@ class Program(KernelObject):
         except OSError as error:
             fd, log = _load_with_log(request)
             if fd is None:
-                raise _load_failure(error, operation, program_type, log, source_of) from error
+                raise _load_failure(error, operation, request, log, source_of) from error
             return cls(fd)
 
     def _describe(self) -> None:
@@ -366,7 +391,7 @@ def _load_with_log(request: attr.ProgLoad) -> tuple[int | None, str]:
 def _load_failure(
     error: OSError,
     operation: str,
-    type: ProgramType,
+    request: attr.ProgLoad,
     log: str,
     source_of: Callable[[int], SourceLine | None] | None,
 ) -> KernelError:
@@ -385,29 +410,37 @@ def _load_failure(
             location=str(place) if place is not None else None,
             source=(place.text or None) if place is not None else None,
         )
+    type = ProgramType(request.prog_type)
     return failure(
         error,
         operation,
         meanings={
             errno.E2BIG: Failure(
-                "the program is empty or has more instructions than the kernel takes",
+                f"{request.insn_cnt} instructions are more than the kernel takes",
                 None,
                 CapacityError,
-            ),
+            )
+            if request.insn_cnt
+            else Failure("it has no instructions"),
             errno.EINVAL: Failure(
                 "the kernel knows no such program type, attach type or flag, or refuses the name "
                 "or BTF"
             ),
             errno.EBADF: Failure("the BTF or attach descriptor is not open"),
         },
-        capabilities=(
-            (Capability.CAP_BPF,)
-            if type in _WITHOUT_NET_ADMIN
-            else (Capability.CAP_BPF, Capability.CAP_NET_ADMIN)
-        ),
+        capabilities=_capabilities(type),
         since=Since(f"the program type {type.label}", _SINCE.get(type, (0, 0))),
         charges_memory=True,
     )
+
+
+def _capabilities(type: ProgramType) -> list[Capability]:
+    needed = [Capability.CAP_BPF]
+    if type in _NEEDS_NET_ADMIN:
+        needed.append(Capability.CAP_NET_ADMIN)
+    if type in _NEEDS_PERFMON:
+        needed.append(Capability.CAP_PERFMON)
+    return needed
 
 
 _TEST_SINCE: Final[Mapping[ProgramType, Since]] = {

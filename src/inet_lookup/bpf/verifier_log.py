@@ -23,9 +23,8 @@ _STATE: Final = re.compile(
     r"^\s*(from \d+ to \d+.*: |\d+: )R\d+.*=|^\s*(\d+|from \d+ to \d+): (safe|\()"
 )
 _COMMENT: Final = re.compile(r"^; (?P<text>.*?)(?: @ (?P<file>[^@]*?):(?P<line>\d+))?$")
-_MENTIONED: Final = re.compile(r"\binsn[ #](\d+)|\bat insn (\d+)")
-_NOT_MESSAGES: Final = (
-    ";",
+_MENTIONED: Final = re.compile(r"\binsn[ #](\d+)")
+_STATISTICS: Final = (
     "processed ",
     "verification time ",
     "stack depth ",
@@ -38,22 +37,33 @@ _NOT_MESSAGES: Final = (
 )
 
 
-def summary(log: str) -> str:
-    """The verifier's last line that is a message: not an instruction, a state or a statistic.
+# A rejection is explained in one line, or two: what was wrong, and with which bounds.
+_MESSAGE_LINES: Final = 2
+# Logs reach a gigabyte; what ends them is within their last lines.
+_TAIL: Final = 1 << 16
 
-    The empty string where the log has none.
+
+def _tail(log: str) -> list[str]:
+    return log[-_TAIL:].splitlines()
+
+
+def summary(log: str) -> str:
+    """The verifier's last word: the message that ends the log, on one line.
+
+    A message of several lines is joined. The empty string where the log has none.
     """
-    for line in reversed(log.splitlines()):
-        text = line.strip()
-        if (
-            not text
-            or text.startswith(_NOT_MESSAGES)
-            or _INSTRUCTION.match(line)
-            or _STATE.match(line)
-        ):
+    message: list[str] = []
+    for line in reversed(_tail(log)):
+        if _INSTRUCTION.match(line) or _STATE.match(line) or line.startswith(";"):
+            if message:
+                break
             continue
-        return text
-    return ""
+        text = line.strip()
+        if text and not text.startswith(_STATISTICS):
+            message.append(text)
+            if len(message) == _MESSAGE_LINES:
+                break
+    return "; ".join(reversed(message))
 
 
 def rejected_instruction(log: str) -> int | None:
@@ -61,24 +71,24 @@ def rejected_instruction(log: str) -> int | None:
 
     The index counts 8-byte slots of the program as it was passed to the kernel.
     """
-    # Structural checks come before any instruction is simulated, and name theirs in the message.
-    for line in reversed(log.splitlines()):
+    for line in reversed(_tail(log)):
         found = _INSTRUCTION.match(line)
         if found:
             return int(found[1])
+    # Structural checks come before any instruction is simulated, and name theirs in the message.
     mentioned = _MENTIONED.search(summary(log))
-    return int(mentioned[1] or mentioned[2]) if mentioned else None
+    return int(mentioned[1]) if mentioned else None
 
 
 def commented_source(log: str) -> SourceLine | None:
     """The source line that the log quotes last, None where it quotes none with its place.
 
-    The verifier quotes lines where the program came with line info; with their file and number
-    since Linux 6.10.
+    The verifier quotes lines where the program came with line info; newer kernels add the
+    file and the number.
     """
     from .source_line import SourceLine
 
-    for line in reversed(log.splitlines()):
+    for line in reversed(_tail(log)):
         found = _COMMENT.match(line)
         if found and found["file"]:
             return SourceLine(found["file"], int(found["line"]), 0, found["text"])
