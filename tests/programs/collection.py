@@ -41,6 +41,7 @@ flows = Hash(48, key=(Address, int))
 peers = Hash(32, key=Address)
 pairs = Hash(64, key=(int, int))
 tenants = LpmTrie(32)
+scoped = LpmTrie(32, key=(int, Address))
 
 ports[80] = 2
 ports[443] = 3
@@ -50,6 +51,10 @@ tenants["192.0.2.0/24"] = 5
 tenants["192.0.2.64/26"] = 6
 tenants["2001:db8::/32"] = 7
 tenants["2001:db8:0:1::/64"] = 4
+scoped[1, "192.0.2.0/24"] = 9
+scoped[1, "0.0.0.0/0"] = 1
+scoped[80, "2001:db8::/32"] = 4
+scoped[443, "2001:db8:1::/48"] = 2
 for index in range(16):
     numbers[index] = index * 1000
 
@@ -431,6 +436,29 @@ def tries(ctx: Context) -> Verdict:
 
 
 @program
+def scoped_tries(ctx: Context) -> Verdict:
+    found = scoped.get((ctx.local_port & 0x1FF, ctx.remote_ip), 7)
+    if (ctx.protocol == IPPROTO_TCP, ctx.local_ip) in scoped:
+        scoped.add((1, ctx.local_ip), 3)
+        return servers.redirect(ctx, found % 8)
+    return DROP if found == 7 else PASS
+
+
+@program
+def errors_of_selecting(ctx: Context) -> Verdict:
+    error = servers.select(ctx, ctx.local_port & 7, reuseport=False)
+    hits.try_add(error % 9)
+    if not numbers.try_add(ctx.local_port, 2):
+        return DROP
+    match error:
+        case 0:
+            return PASS
+        case 2 | 97:
+            return DROP
+    return servers.redirect(ctx, 1)
+
+
+@program
 def selections(ctx: Context) -> Verdict:
     if ctx.sk is not None:
         return DROP
@@ -497,4 +525,6 @@ MAPS = {
     "peers": peers,
     "pairs": pairs,
     "hits": hits,
+    "tenants": tenants,
+    "scoped": scoped,
 }

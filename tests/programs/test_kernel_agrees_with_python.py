@@ -97,7 +97,7 @@ def random_context(rng: random.Random) -> Context:
 
 @pytest.fixture(scope="module")
 def sockets() -> Iterator[list[socket.socket]]:
-    """One socket of each kind that matters to whether it fits a packet; slots 6 and 7 stay empty."""
+    """One socket of each kind that matters to whether it fits; slots 6 and 7 stay empty."""
     with ExitStack() as stack:
         made = []
         for family, kind, address, v6only in (
@@ -154,6 +154,8 @@ def test_program(name: str, sockets: list[socket.socket]) -> None:
 
 
 def contents(table: object) -> object:
+    if hasattr(table, "items"):
+        return dict(table.items())
     if hasattr(table, "key_spec"):
         return {key: table[key] for key in table}
     return list(table)

@@ -7,16 +7,17 @@ message names the one that cannot fail.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..maps import Array, Counters, Hash, LpmTrie, ProgramMap, SockArray
-from ..maps.keys import LPM_KEY_SIZE, PART_SIZE
+from ..maps.keys import PART_SIZE
 from ..verdict import PASS
 from . import arithmetic
 from .context_access import ContextReader
-from .flow import Flow, as_int, as_verdict, join
+from .flow import Flow, as_int, as_verdict, int_constant, join
 from .ir import FunctionBuilder
 from .refusal import Refused
 from .values import (
@@ -26,6 +27,7 @@ from .values import (
     Constant,
     ContextValue,
     Int,
+    Interval,
     Maybe,
     TupleValue,
     Value,
@@ -196,61 +198,83 @@ def _bind(
 
 
 def _redirect(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Value:
-    name = call.maps.name(table)
-    if not isinstance(bound["ctx"], ContextValue):
-        raise Refused("the first argument of redirect() must be the context")
     otherwise = bound.get("otherwise", Constant(PASS))
     verdict = as_verdict(otherwise)
     if verdict is None:
         raise Refused("otherwise= must be PASS or DROP")
+    error = _select(call, table, bound)
+    if isinstance(otherwise, Constant) and otherwise.value is PASS:
+        return otherwise
+    selected = call.value(f"icmp eq i64 {error.ref}, 0")
+    return VerdictValue(call.value(f"select i1 {selected}, i32 {int(PASS)}, i32 {verdict}"))
+
+
+def _select(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Int:
+    name = call.maps.name(table)
+    if not isinstance(bound["ctx"], ContextValue):
+        raise Refused("the first argument must be the context")
     reuseport = bound.get("reuseport", Constant(True))
     if not isinstance(reuseport, Constant) or not isinstance(reuseport.value, bool):
         raise Refused("reuseport= must be True or False, known when the program is compiled")
     number = call.integer(bound["index"], "the index")
-    if isinstance(bound["index"], Constant) and number.interval.lo >= table.max_entries:
+    if isinstance(bound["index"], Constant) and 0 < table.max_entries <= number.interval.lo:
         raise Refused(f"index {number.ref} is out of range: {name!r} has {table.max_entries} slots")
 
     flags = _F_REPLACE if reuseport.value else _F_REPLACE | _F_NO_REUSEPORT
+    missing = int_constant(errno.ENOENT)
     outcomes: list[tuple[Flow, Value]] = []
     if number.interval.hi >= 2**32:
         # The key is 32 bits wide: a larger index must miss, not wrap around to a slot.
-        condition = call.value(f"icmp ult i64 {number.ref}, {table.max_entries}")
-        inside, outside = call.split(condition, "slot", "beyond")
-        outcomes.append((outside, otherwise))
+        inside, outside = call.split(
+            call.value(f"icmp ult i64 {number.ref}, {2**32}"), "slot", "no"
+        )
+        outcomes.append((outside, missing))
         call.flow.block = inside.block
     socket = _pointer(call, table, _index_key(call, number))
     found, empty = call.split(call.value(f"icmp ne ptr {socket}, null"), "socket", "empty")
-    outcomes.append((empty, otherwise))
+    outcomes.append((empty, missing))
     hit = call.along(found)
     error = hit.helper(_SK_ASSIGN, "i64", "ptr %ctx", f"ptr {socket}", f"i64 {flags}")
     hit.helper(_SK_RELEASE, "i64", f"ptr {socket}")
-    assigned = hit.value(f"icmp eq i64 {error}, 0")
-    selected = hit.value(f"select i1 {assigned}, i32 {int(PASS)}, i32 {verdict}")
-    outcomes.append((found, VerdictValue(selected)))
-    if isinstance(otherwise, Constant) and otherwise.value is PASS:
-        outcomes = [(flow, Constant(PASS)) for flow, _ in outcomes]
-    return call.rejoin(*outcomes)
+    positive = hit.value(f"sub i64 0, {error}")
+    outcomes.append((found, Int(positive, _ERRNO)))
+    value = call.rejoin(*outcomes)
+    assert isinstance(value, Int)
+    return value
 
 
 def _array_get(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Value:
     number = call.integer(bound["index"], "the index")
     if number.interval.hi < table.max_entries:
         return _load(call, _pointer(call, table, _index_key(call, number)), default=0)
-    inside, outside = call.split(
-        call.value(f"icmp ult i64 {number.ref}, {table.max_entries}"), "inside", "outside"
-    )
+    inside, outside = _inside(call, table, number)
     here = call.along(inside)
-    found = _load(here, _pointer(here, table, _index_key(here, number)), default=0)
+    found = _load_or(here, _pointer(here, table, _index_key(here, number)), bound)
     return call.rejoin((inside, found), (outside, _default(call, bound)))
 
 
 def _array_add(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Value:
-    hint = f"test it first: if index < {table.max_entries}"
+    hint = f"use {call.maps.name(table)}.try_add(index), or test it first"
     number = _in_range(call, table, bound["index"], hint)
     amount = call.integer(bound.get("amount", Constant(1)), "the amount")
     pointer = _pointer(call, table, _index_key(call, number))
     _add_at(call, pointer, amount)
     return Constant(None)
+
+
+def _array_try_add(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Value:
+    number = call.integer(bound["index"], "the index")
+    amount = call.integer(bound.get("amount", Constant(1)), "the amount")
+    inside, outside = _inside(call, table, number)
+    here = call.along(inside)
+    added = _add_at(here, _pointer(here, table, _index_key(here, number)), amount)
+    return call.rejoin((inside, added), (outside, Constant(False)))
+
+
+def _inside(call: MapCall, table: ProgramMap, index: Int) -> tuple[Flow, Flow]:
+    """Split by whether an index is in range; where the size is open, the kernel's look-up tells."""
+    limit = table.max_entries or 2**32
+    return call.split(call.value(f"icmp ult i64 {index.ref}, {limit}"), "inside", "outside")
 
 
 def _hash_get(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Value:
@@ -307,15 +331,24 @@ def _trie_add(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Valu
 
 _Method = Callable[[MapCall, ProgramMap, dict[str, Value]], Value]
 
+_ERRNO = Interval(0, 4095)
+
 # Each class's methods: how to compile it, its parameters (a star marks those that must be named),
 # and how many of them it cannot do without.
 _METHODS: dict[type[ProgramMap], dict[str, tuple[_Method, tuple[str, ...], int]]] = {
-    SockArray: {"redirect": (_redirect, ("ctx", "index", "*otherwise", "*reuseport"), 2)},
+    SockArray: {
+        "redirect": (_redirect, ("ctx", "index", "*otherwise", "*reuseport"), 2),
+        "select": (_select, ("ctx", "index", "*reuseport"), 2),
+    },
     Array: {
         "get": (_array_get, ("index", "default"), 1),
         "add": (_array_add, ("index", "amount"), 1),
+        "try_add": (_array_try_add, ("index", "amount"), 1),
     },
-    Counters: {"add": (_array_add, ("index", "amount"), 1)},
+    Counters: {
+        "add": (_array_add, ("index", "amount"), 1),
+        "try_add": (_array_try_add, ("index", "amount"), 1),
+    },
     Hash: {
         "get": (_hash_get, ("key", "default"), 1),
         "put": (_hash_put, ("key", "value"), 2),
@@ -334,6 +367,10 @@ _METHODS: dict[type[ProgramMap], dict[str, tuple[_Method, tuple[str, ...], int]]
 
 def _in_range(call: MapCall, table: ProgramMap, index: Value, hint: str) -> Int:
     number = call.integer(index, "the index")
+    if table.max_entries == 0:
+        raise Refused(
+            f"{call.maps.name(table)!r} has no size yet, so any index may be out of it", hint
+        )
     if number.interval.lo >= table.max_entries:
         raise Refused(
             f"index {number.interval.lo} is out of range: "
@@ -357,10 +394,7 @@ def _index_key(call: MapCall, index: Int) -> str:
 
 def _key(call: MapCall, table: ProgramMap, key: Value) -> str:
     if isinstance(table, LpmTrie):
-        slot = call.builder.stack_slot("lpm", LPM_KEY_SIZE)
-        call.emit(f"store i32 {8 * (LPM_KEY_SIZE - 4)}, ptr {slot}, align 4")
-        _store_address(call, slot, 4, _address(key), version_bits=32)
-        return slot
+        return _trie_key(call, table, key)
     assert isinstance(table, Hash)
     spec = table.key_spec
     items = _parts(key, spec.single)
@@ -379,6 +413,24 @@ def _key(call: MapCall, table: ProgramMap, key: Value) -> str:
         else:
             _store_address(call, slot, offset, _address(item), version_bits=64)
         offset += PART_SIZE[kind]
+    return slot
+
+
+def _trie_key(call: MapCall, table: LpmTrie, key: Value) -> str:
+    items = _parts(key, not table.scoped)
+    if len(items) != 1 + table.scoped:
+        raise Refused(f"a key of {call.maps.name(table)!r} is a number and an address")
+    scope = call.integer(items[0], "the first part of the key") if table.scoped else None
+    if scope is not None and scope.interval.hi >= 2**32:
+        raise Refused("the first part of the key may exceed 32 bits", "keep it: x & 0xFFFF_FFFF")
+    slot = call.builder.stack_slot("lpm", table.key_size)
+    call.emit(f"store i32 {8 * (table.key_size - 4)}, ptr {slot}, align 4")
+    offset = 4
+    if scope is not None:
+        narrow = call.value(f"trunc i64 {scope.ref} to i32")
+        call.emit(f"store i32 {narrow}, ptr {_at(call, slot, offset)}, align 4")
+        offset += 4
+    _store_address(call, slot, offset, _address(items[-1]), version_bits=32)
     return slot
 
 

@@ -17,7 +17,8 @@ class Array(ProgramMap):
     """A fixed number of 64-bit unsigned integers, all 0 at first (``BPF_MAP_TYPE_ARRAY``).
 
     In a program: ``a[i]``, ``a[i] = value``, ``a.get(i)``, ``a.get(i, default)`` and
-    ``a.add(i, n)``. An index that is not proven to be in range is refused, except by ``get()``.
+    ``a.add(i, n)``. An index that is not proven to be in range is refused, except by ``get()`` and
+    ``try_add()``, which say whether it was.
 
     :param max_entries: the number of integers.
     """
@@ -80,6 +81,16 @@ class Array(ProgramMap):
         :raises IndexError: the index is out of range.
         """
         self[index] = (self[index] + check_value(amount)) & U64_MAX
+
+    def try_add(self, index: int, amount: int = 1) -> bool:
+        """Add as :meth:`add` does, where the index is in range.
+
+        :return: False where it is not.
+        """
+        if not 0 <= index < self.max_entries:
+            return False
+        self.add(index, amount)
+        return True
 
     def __len__(self) -> int:
         return self.max_entries

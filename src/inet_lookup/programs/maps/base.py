@@ -19,10 +19,13 @@ class ProgramMap:
     Before a program that uses it is loaded, it lives in Python alone: what is written becomes its
     content when it is loaded. From then on every read and write goes to the kernel, until no loaded
     program uses it any more; then its content in the kernel is gone and the declared one is back.
+
+    :param max_entries: how many entries it has; 0 leaves it to who loads the object, and no index
+        is proven to be in range then.
     """
 
     def __init__(self, max_entries: int, key_size: int, value_size: int) -> None:
-        if not isinstance(max_entries, int) or not 1 <= max_entries <= MAX_ENTRIES:
+        if not isinstance(max_entries, int) or not 0 <= max_entries <= MAX_ENTRIES:
             raise InetLookupError(
                 f"max_entries is {max_entries!r}", hint="it is a count of 1 to 4294967295"
             )
@@ -53,6 +56,10 @@ class ProgramMap:
         :param name: what the kernel shall call it; 15 characters of it count.
         :raises KernelError: the kernel refuses it.
         """
+        if self.max_entries == 0:
+            raise InetLookupError(
+                f"map {name!r} has no size", hint="declare it with max_entries of at least 1"
+            )
         if self._kernel is None:
             from ...bpf import Map, MapFlags
 

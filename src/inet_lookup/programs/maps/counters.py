@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Counters(ProgramMap):
     """A fixed number of counters, one cell a processor (``BPF_MAP_TYPE_PERCPU_ARRAY``).
 
-    In a program: ``c.add(i)`` and ``c.add(i, n)``. From Python ``c[i]`` is the sum over all
-    processors, modulo 2**64; a program cannot read it, since it sees one processor's part alone.
+    In a program: ``c.add(i)``, ``c.add(i, n)`` and ``c.try_add(i, n)``. From Python ``c[i]`` is the
+    sum over all processors, modulo 2**64; a program cannot read it, since it sees one processor's
+    part alone.
 
     :param max_entries: the number of counters.
     """
@@ -64,6 +65,16 @@ class Counters(ProgramMap):
             self._local[index] = (self._local.get(index, 0) + amount) & U64_MAX
         else:
             self._add_to_first(self._kernel, index, amount)
+
+    def try_add(self, index: int, amount: int = 1) -> bool:
+        """Add as :meth:`add` does, where the index is in range.
+
+        :return: False where it is not.
+        """
+        if not 0 <= index < self.max_entries:
+            return False
+        self.add(index, amount)
+        return True
 
     def __len__(self) -> int:
         return self.max_entries

@@ -67,7 +67,7 @@ class Hash(ProgramMap):
         parts = self.key_spec.normalize(key)
         value = check_value(value)
         if self._kernel is None:
-            if parts not in self._local and len(self._local) >= self.max_entries:
+            if parts not in self._local and 0 < self.max_entries <= len(self._local):
                 return False
             self._local[parts] = value
             return True

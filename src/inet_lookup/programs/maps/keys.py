@@ -118,19 +118,28 @@ def _parse(text: str) -> Address:
         raise InetLookupError(f"{text!r} in a key is not an IPv4 or IPv6 address") from None
 
 
-def pack_network(network: IPv4Network | IPv6Network) -> bytes:
-    """Return a network as the key of an LPM trie; the IP version leads its prefix."""
-    return struct.pack(
-        "=II16s",
-        LPM_VERSION_BITS + network.prefixlen,
-        network.version,
-        network.network_address.packed,
+def pack_network(network: IPv4Network | IPv6Network, scope: int | None = None) -> bytes:
+    """Return a network as the key of an LPM trie; scope and IP version lead its prefix.
+
+    :param scope: the number that keys of a scoped trie begin with, None for another trie.
+    """
+    head = b"" if scope is None else struct.pack("=I", scope)
+    bits = LPM_VERSION_BITS + 8 * len(head)
+    packed = network.network_address.packed
+    return (
+        struct.pack("=I", bits + network.prefixlen)
+        + head
+        + struct.pack("=I16s", network.version, packed)
     )
 
 
-def unpack_network(raw: bytes) -> IPv4Network | IPv6Network:
-    """Return the network that the kernel holds as ``raw``."""
-    length, version, packed = struct.unpack("=II16s", raw)
+def unpack_network(raw: bytes) -> tuple[int | None, IPv4Network | IPv6Network]:
+    """Return the scope and the network that the kernel holds as ``raw``."""
+    (bits,) = struct.unpack_from("=I", raw)
+    head = raw[4:-20]
+    scope = struct.unpack("=I", head)[0] if head else None
+    version, packed = struct.unpack("=I16s", raw[-20:])
+    length = bits - LPM_VERSION_BITS - 8 * len(head)
     if version == 4:
-        return IPv4Network((packed[:4], length - LPM_VERSION_BITS))
-    return IPv6Network((packed, length - LPM_VERSION_BITS))
+        return scope, IPv4Network((packed[:4], length))
+    return scope, IPv6Network((packed, length))

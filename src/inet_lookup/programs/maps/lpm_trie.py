@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
+TrieKey: TypeAlias = Address | str | tuple[int, Address | str]
+NetworkKey: TypeAlias = Network | str | tuple[int, Network | str]
+
+
 class LpmTrie(ProgramMap):
     """IPv4 and IPv6 networks to 64-bit unsigned integers (``BPF_MAP_TYPE_LPM_TRIE``).
 
@@ -28,12 +32,22 @@ class LpmTrie(ProgramMap):
         TENANTS = LpmTrie(1000)
         TENANTS["192.0.2.0/24"] = 7
 
+    With ``key=(int, Address)`` it is many tries in one: a key is a number of 32 bits and an address
+    or network, and an address finds only prefixes under the same number.
+
     :param max_entries: how many networks it holds at most.
+    :param key: ``Address`` or ``(int, Address)``.
     """
 
-    def __init__(self, max_entries: int) -> None:
-        super().__init__(max_entries, key_size=LPM_KEY_SIZE, value_size=8)
-        self._local: dict[Network, int] = {}
+    def __init__(self, max_entries: int, key: object = Address) -> None:
+        if key not in (Address, (int, Address)):
+            raise InetLookupError(
+                f"{key!r} is not the key of an LpmTrie", hint="use Address or (int, Address)"
+            )
+        self.scoped = isinstance(key, tuple)
+        size = LPM_KEY_SIZE + (4 if self.scoped else 0)
+        super().__init__(max_entries, key_size=size, value_size=8)
+        self._local: dict[tuple[int | None, Network], int] = {}
 
     @property
     def type(self) -> MapType:
@@ -49,23 +63,24 @@ class LpmTrie(ProgramMap):
 
     def fill(self, kernel: Map) -> None:
         """Write the declared networks to the kernel map."""
-        for network, value in self._local.items():
-            kernel.update(pack_network(network), struct.pack("=Q", value))
+        for (scope, network), value in self._local.items():
+            kernel.update(pack_network(network, scope), struct.pack("=Q", value))
 
     @overload
-    def get(self, address: Address | str) -> int | None: ...
+    def get(self, key: TrieKey) -> int | None: ...
     @overload
-    def get(self, address: Address | str, default: int) -> int: ...
-    def get(self, address: Address | str, default: int | None = None) -> int | None:
+    def get(self, key: TrieKey, default: int) -> int: ...
+    def get(self, key: TrieKey, default: int | None = None) -> int | None:
         """Return the value of the longest prefix that holds an address, or ``default``."""
-        address = _address(address)
+        scope, text = self._split(key)
+        address = _address(text)
         if self._kernel is not None:
-            raw = self._kernel.lookup(pack_network(ip_network(address)))
+            raw = self._kernel.lookup(pack_network(ip_network(address), scope))
             return default if raw is None else int(struct.unpack("=Q", raw)[0])
-        found = self._find(address)
-        return default if found is None else found[1]
+        found = self._find(scope, address)
+        return default if found is None else self._local[scope, found]
 
-    def add(self, address: Address | str, amount: int = 1) -> bool:
+    def add(self, key: TrieKey, amount: int = 1) -> bool:
         """Add to the value of the longest prefix that holds an address, modulo 2**64.
 
         Atomic in a program; from Python a read and a write, which may lose a program's addition.
@@ -73,60 +88,77 @@ class LpmTrie(ProgramMap):
         :return: False where no prefix holds the address.
         """
         amount = check_value(amount)
-        found = self._find(_address(address))
+        scope, text = self._split(key)
+        address = _address(text)
+        found = self._find(scope, address)
         if found is None:
             return False
-        self[found[0]] = (found[1] + amount) & U64_MAX
+        value = self.get(key, 0)
+        self._write(scope, found, (value + amount) & U64_MAX)
         return True
 
-    def __contains__(self, address: Address | str) -> bool:
-        return self.get(address) is not None
+    def __contains__(self, key: TrieKey) -> bool:
+        return self.get(key) is not None
 
-    def __getitem__(self, network: Network | str) -> int:
+    def __getitem__(self, key: NetworkKey) -> int:
         """Return the value of just this network, not of one that holds it.
 
         :raises KeyError: the network is missing.
         """
-        for candidate, value in self.items():
-            if candidate == _network(network):
+        scope, text = self._split(key)
+        wanted = (scope, _network(text))
+        for candidate, value in self._entries():
+            if candidate == wanted:
                 return value
-        raise KeyError(network)
+        raise KeyError(key)
 
-    def __setitem__(self, network: Network | str, value: int) -> None:
+    def __setitem__(self, key: NetworkKey, value: int) -> None:
         """Write a network's value.
 
         :raises InetLookupError: it is not a network, or the value exceeds 64 bits.
         :raises CapacityError: the network is new and the trie is full.
         """
-        key = _network(network)
-        value = check_value(value)
-        if self._kernel is not None:
-            self._kernel.update(pack_network(key), struct.pack("=Q", value))
-            return
-        if key not in self._local and len(self._local) >= self.max_entries:
-            import errno
+        scope, text = self._split(key)
+        self._write(scope, _network(text), check_value(value))
 
-            raise CapacityError(
-                f"write {key} to an LPM trie",
-                errno.ENOSPC,
-                f"it holds {self.max_entries} networks already",
-                hint="declare it with a larger max_entries",
-            )
-        self._local[key] = value
-
-    def __delitem__(self, network: Network | str) -> None:
+    def __delitem__(self, key: NetworkKey) -> None:
         """Remove a network.
 
         :raises KeyError: it is missing.
         """
-        key = _network(network)
+        scope, text = self._split(key)
+        network = _network(text)
         if self._kernel is None:
-            del self._local[key]
-        elif not self._kernel.delete(pack_network(key)):
-            raise KeyError(network)
+            del self._local[scope, network]
+        elif not self._kernel.delete(pack_network(network, scope)):
+            raise KeyError(key)
 
-    def items(self) -> Iterator[tuple[Network, int]]:
-        """Iterate over the networks and their values."""
+    def items(self) -> Iterator[tuple[Network | tuple[int, Network], int]]:
+        """Iterate over the networks (with their numbers, in a scoped trie) and their values."""
+        for (scope, network), value in self._entries():
+            yield (network if scope is None else (scope, network)), value
+
+    def __iter__(self) -> Iterator[Network | tuple[int, Network]]:
+        return (key for key, _ in self.items())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._entries())
+
+    def _split(self, key: object) -> tuple[int | None, object]:
+        if not self.scoped:
+            return None, key
+        if (
+            not isinstance(key, tuple)
+            or len(key) != 2
+            or not isinstance(key[0], int)
+            or not 0 <= key[0] < 2**32
+        ):
+            raise InetLookupError(
+                f"{key!r} is not a key of this trie", hint="write (number, address)"
+            )
+        return int(key[0]), key[1]
+
+    def _entries(self) -> Iterator[tuple[tuple[int | None, Network], int]]:
         if self._kernel is None:
             return iter(list(self._local.items()))
         return (
@@ -134,32 +166,45 @@ class LpmTrie(ProgramMap):
             for key, value in self._kernel.items()
         )
 
-    def __iter__(self) -> Iterator[Network]:
-        return (network for network, _ in self.items())
+    def _find(self, scope: int | None, address: Address) -> Network | None:
+        holding = [
+            network
+            for (number, network), _ in self._entries()
+            if number == scope and address in network
+        ]
+        return max(holding, key=lambda network: network.prefixlen, default=None)
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self.items())
+    def _write(self, scope: int | None, network: Network, value: int) -> None:
+        if self._kernel is not None:
+            self._kernel.update(pack_network(network, scope), struct.pack("=Q", value))
+            return
+        new = (scope, network) not in self._local
+        if new and 0 < self.max_entries <= len(self._local):
+            import errno
 
-    def _find(self, address: Address) -> tuple[Network, int] | None:
-        best: tuple[Network, int] | None = None
-        for network, value in self.items():
-            if address in network and (best is None or network.prefixlen > best[0].prefixlen):
-                best = (network, value)
-        return best
+            raise CapacityError(
+                f"write {network} to an LPM trie",
+                errno.ENOSPC,
+                f"it holds {self.max_entries} networks already",
+                hint="declare it with a larger max_entries",
+            )
+        self._local[scope, network] = value
 
 
-def _address(address: Address | str) -> Address:
+def _address(address: object) -> Address:
     if isinstance(address, IPv4Address | IPv6Address):
         return address
     try:
-        return ip_address(address)
+        return ip_address(str(address))
     except ValueError:
         raise InetLookupError(f"{address!r} is not an IPv4 or IPv6 address") from None
 
 
-def _network(network: Network | str) -> Network:
+def _network(network: object) -> Network:
+    if isinstance(network, IPv4Network | IPv6Network):
+        return network
     try:
-        return ip_network(network)
+        return ip_network(str(network))
     except ValueError as error:
         raise InetLookupError(
             f"{network!r} is not a network: {error}",

@@ -79,11 +79,27 @@ class SockArray(ProgramMap):
             the packet goes to the very socket of the slot (``BPF_SK_LOOKUP_F_NO_REUSEPORT``).
         :return: PASS where the socket was selected, ``otherwise`` where not.
         """
+        return PASS if self.select(ctx, index, reuseport=reuseport) == 0 else otherwise
+
+    def select(self, ctx: Context, index: int, *, reuseport: bool = True) -> int:
+        """Select the socket of a slot for the packet, and say why where that fails.
+
+        :param ctx: the program's context.
+        :param index: the slot.
+        :param reuseport: as for :meth:`redirect`.
+        :return: 0, or the errno: ``ENOENT`` where the slot is empty or beyond the array,
+            ``EPROTOTYPE`` for a socket of another protocol, ``EAFNOSUPPORT`` for one of a family
+            that does not fit, ``ESOCKTNOSUPPORT`` for one that is connected (``bpf_sk_assign()``).
+        """
         info = self._live(index) if 0 <= index < self.max_entries else None
-        if info is None or not _fits(info, ctx):
-            return otherwise
+        if info is None:
+            return errno.ENOENT
+        if _PROTOCOLS.get(info.protocol) != ctx.protocol:
+            return errno.EPROTOTYPE
+        if info.family != ctx.family and (info.family == socket.AF_INET or info.v6only):
+            return errno.EAFNOSUPPORT
         ctx.sk = info
-        return PASS
+        return 0
 
     def __setitem__(self, index: int, sock: HasFileno | int) -> None:
         """Put a socket into a slot, replacing what was there.
@@ -173,15 +189,6 @@ class SockArray(ProgramMap):
 
 
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
-
-
-def _fits(info: SocketInfo, ctx: Context) -> bool:
-    """Whether ``bpf_sk_assign()`` takes the socket for the packet (``net/core/filter.c``)."""
-    if _PROTOCOLS.get(info.protocol) != ctx.protocol:
-        return False
-    if info.family == ctx.family:
-        return True
-    return info.family == socket.AF_INET6 and not info.v6only
 
 
 def _key(index: int) -> bytes:
