@@ -160,7 +160,7 @@ class ElfFile:
         """Return the relocations that apply to a section, in the order of the file.
 
         :raises ObjectFileError: they are malformed, or carry explicit addends (``SHT_RELA``), which
-            LLVM and GCC do not emit for BPF.
+            LLVM does not emit for BPF.
         """
         found: list[Relocation] = []
         for table in self._relocation_tables.get(section.index, ()):

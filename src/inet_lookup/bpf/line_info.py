@@ -1,7 +1,7 @@
 """Reads ``.BTF.ext``: which function and which source line an instruction belongs to.
 
 The section names instructions by their byte offset within an ELF section; the kernel wants indices
-within a program (``Documentation/bpf/btf.rst``, sections 4.2 and 5). :class:`DebugInfo` holds the
+within a program (``Documentation/bpf/btf.rst``, sections 3.3 and 4.2). :class:`DebugInfo` holds the
 former, and hands out the latter for a function that lands somewhere in a program.
 """
 

@@ -157,16 +157,13 @@ class Code:
             yield from functions
 
     def link(self, program: Function) -> LinkedCode:
-        """Put a program together with the functions that it reaches, each of them once.
-
-        :raises ObjectFileError: it is longer than any kernel takes.
-        """
+        """Put a program together with the functions that it reaches, each of them once."""
         code = bytearray()
         placed = {program: 0}
         relocations: list[MapRelocation] = []
         calls: list[tuple[int, _FunctionReference]] = []
         size = program.end - program.start
-        # A dictionary may not grow while it is walked; its list of keys may.
+        # A dictionary may not grow while it is walked; a list may.
         order = [program]
         for function in order:
             base = len(code)
