@@ -69,6 +69,7 @@ class UdpReplies(Resource):
     original destination of another port than the socket's own, the least recently used of which is
     closed to make room. These receive nothing: each is connected to its own address, so that the
     look-up of sockets finds it for no packet of anybody else, also when nothing steers any more.
+    (Between its bind() and its connect() it could be found; a program that steers goes before it.)
 
     May be used by several threads. :meth:`close` closes the further sockets and leaves the one
     given as it is.
