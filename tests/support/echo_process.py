@@ -153,6 +153,8 @@ def reply(sock: socket.socket, data: bytes, local: Address, remote: tuple) -> No
             source.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         freebind(source)
         source.bind((address, local[1]))
+        # Connected to itself it takes no datagram that comes before it is closed.
+        source.connect((address, local[1]))
         source.sendto(data, (unmapped(remote[0]), remote[1]))
 
 
