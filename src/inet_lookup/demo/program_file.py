@@ -45,10 +45,9 @@ class DemoProgram(NamedTuple):
 def program_path() -> Path:
     """Where the file is.
 
-    There is one source of it, the repository's ``examples/``. Building a wheel copies it next to
-    this module (``force-include`` in ``pyproject.toml``), and so an installed package has it here;
-    an editable install runs from the checkout, where there is no copy that could grow stale, and
-    finds the example itself.
+    There is one source of it, the repository's ``examples/``. Building a wheel puts a copy next to
+    this module (``pyproject.toml``), so that an installed package has it here. An editable install
+    runs from the checkout, where there is no copy, and finds the example itself.
 
     :raises InetLookupError: it is in neither place.
     """
