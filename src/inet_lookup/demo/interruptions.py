@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(BaseException):
-    """A signal asked the process to end.
-
-    Like :class:`KeyboardInterrupt` it is no :class:`Exception`: what handles errors lets it pass.
-
-    :param signum: the signal.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
-
-    def die(self) -> NoReturn:
-        """End the process by the signal itself, so that the shell sees what ended it.
-
-        To be called when everything is cleaned up and flushed: nothing runs after it.
-        """
-        signal.signal(self.signum, signal.SIG_DFL)
-        os.kill(os.getpid(), self.signum)
-        # The signal is blocked, as the parent may have left it.
-        raise SystemExit(128 + self.signum)
-
-
 class Interruptions:
-    """While it is entered, SIGINT, SIGTERM and SIGHUP raise :class:`Interrupted`, the first only.
+    """While it is entered, signals that end the process raise an exception, the first one only.
 
-    A signal that is ignored (``nohup``) stays ignored. To be entered in the main thread, where
-    Python runs signal handlers.
+    That is :class:`KeyboardInterrupt` for SIGINT, and for SIGTERM and SIGHUP :class:`SystemExit`
+    with the status that shells have for it. A signal that is ignored (``nohup``) stays ignored. To
+    be entered in the main thread, where Python runs signal handlers.
     """
 
     def __init__(self) -> None:
@@ -52,7 +29,7 @@ class Interruptions:
     def deferred(self) -> Iterator[None]:
         """Hold a signal back until the end of the block, which must not take long.
 
-        For steps that make something and write down that it exists, and for taking things down.
+        For steps that make something and note that it exists, and for taking things down.
         """
         self._deferrals += 1
         try:
@@ -83,6 +60,9 @@ class Interruptions:
 
     def _raise_if_due(self) -> None:
         """Raise once: further signals must not interrupt what the first one set off."""
-        if self._received is not None and not self._deferrals and not self._raised:
-            self._raised = True
-            raise Interrupted(self._received)
+        if self._received is None or self._deferrals or self._raised:
+            return
+        self._raised = True
+        if self._received == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self._received)

@@ -88,7 +88,11 @@ class Report(NamedTuple):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The object that ``--json`` prints."""
+        """The object that ``--json`` prints.
+
+        ``servers`` are by slot of the sock array. ``before`` and each prefix's ``answers`` count
+        requests by the server that answered, or by ``refused``, ``no answer`` or an HTTP status.
+        """
         return {
             "ok": self.ok,
             "servers": [

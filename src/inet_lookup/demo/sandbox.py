@@ -66,14 +66,17 @@ def _start() -> subprocess.Popen[str]:
             hint="this needs CAP_SYS_ADMIN: run as root; in a container, as a privileged one",
         ) from error
     script = Path(__file__).with_name("sandbox_process.py")
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd="/",
-        start_new_session=True,  # a Ctrl-C at the terminal is for the demo alone
-    )
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            start_new_session=True,  # a Ctrl-C at the terminal is for the demo alone
+        )
+    except OSError as error:
+        raise InetLookupError(f"cannot start {sys.executable}: {error.strerror}") from error
 
 
 def _have_started(process: subprocess.Popen[str], servers: Sequence[WebServer]) -> list[str]:

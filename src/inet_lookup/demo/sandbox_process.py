@@ -47,7 +47,8 @@ def main() -> None:
         report = {"failed": f"cannot set up the servers: {error}", "output": ""}
     except ServerFailed as failure:
         report = {"failed": failure.problem, "output": failure.output}
-    print(json.dumps(report), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: the end has come
+        os.write(sys.stdout.fileno(), json.dumps(report).encode() + b"\n")
     sys.stdin.read()
 
 

@@ -38,8 +38,9 @@ _ROUND_SECONDS: Final = 5.0
 def play(narration: Narration, interruptions: Interruptions) -> Report:
     """Set everything up, attach the program, send the requests, take everything down.
 
-    :raises InetLookupError: something is missing, or a step fails; nothing is left behind.
-    :raises Interrupted: a signal came; nothing is left behind.
+    However it ends, all is taken down when it does.
+
+    :raises InetLookupError: something is missing, or a step fails.
     """
     require_all()
     program = load_program()
@@ -48,6 +49,8 @@ def play(narration: Narration, interruptions: Interruptions) -> Report:
     prefixes = list(STEERED)
     narration.begin()
 
+    # The way down must not be cut short: what it misses would be gone with this process at the
+    # latest, but a moment after the user was told that nothing is left.
     stack = contextlib.ExitStack()
     try:
         hosts = stack.enter_context(network.two_hosts(prefixes))

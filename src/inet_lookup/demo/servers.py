@@ -28,16 +28,12 @@ _APACHES: Final = (
 
 
 class User(NamedTuple):
-    """The user that a server's workers run as."""
+    """The user that a server's workers run as, with its group."""
 
     name: str
     uid: int
     gid: int
-
-    @property
-    def group(self) -> str:
-        """The name of its group."""
-        return grp.getgrgid(self.gid).gr_name
+    group: str
 
 
 class WebServer(NamedTuple):
@@ -78,10 +74,11 @@ def _two_users() -> tuple[User, User]:
     for name in _USERS:
         try:
             entry = pwd.getpwnam(name)
+            group = grp.getgrgid(entry.pw_gid).gr_name
         except KeyError:
             continue
-        if entry.pw_uid != 0 and entry.pw_uid not in [each.uid for each in found]:
-            found.append(User(name, entry.pw_uid, entry.pw_gid))
+        if entry.pw_uid not in [0, *(each.uid for each in found)]:
+            found.append(User(name, entry.pw_uid, entry.pw_gid, group))
         if len(found) == 2:
             return found[0], found[1]
     raise InetLookupError(
