@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..maps import ProgramMap
 from .context_access import ContextReader
@@ -18,6 +19,8 @@ from .statements import Statements
 from .values import Constant, ContextValue, Value
 
 SECTION = "sk_lookup"
+
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class _Translation:
         flow.block.ended = True
 
         maps = self._maps.text(self._debug)
-        text = [f"source_filename = {quoted(source.filename)}", maps]
+        text = [f"source_filename = {quoted(_shown(source.filename))}", maps]
         if license:
             text.append(
                 f"@_license = dso_local constant [{len(license) + 1} x i8] "
@@ -162,5 +165,11 @@ class _Translation:
 
     def _file(self, source: FunctionSource) -> int:
         if source.filename not in self._files:
-            self._files[source.filename] = self._debug.file(source.filename, source.text)
+            self._files[source.filename] = self._debug.file(_shown(source.filename), source.text)
         return self._files[source.filename]
+
+
+def _shown(filename: str) -> str:
+    """Return a file's name for an object; the package's own files are named from its root."""
+    path = Path(filename)
+    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else filename

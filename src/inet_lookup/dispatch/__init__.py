@@ -1,0 +1,1 @@
+"""Rulesets in the kernel: tables, the dispatcher program, generations and counters."""
