@@ -19,8 +19,8 @@ def failing_with(*errnos: int) -> tuple[Callable[..., int], list[int]]:
     left = list(errnos)
     calls: list[int] = []
 
-    def call(number: ctypes.c_long, command: ctypes.c_long, *rest: object) -> int:
-        calls.append(command.value)
+    def call(number: int, command: int, *rest: object) -> int:
+        calls.append(command)
         if left:
             ctypes.set_errno(left.pop(0))
             return -1

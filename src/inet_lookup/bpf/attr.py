@@ -7,7 +7,7 @@ fills an info structure only as far as both sides know it.
 
 from __future__ import annotations
 
-from ctypes import Structure, c_char, c_char_p, c_uint8, c_uint32, c_uint64, c_void_p, cast
+from ctypes import Structure, c_char, c_char_p, c_size_t, c_uint8, c_uint32, c_uint64
 from typing import Any
 
 from .uapi import OBJ_NAME_LEN
@@ -309,7 +309,7 @@ def address(data: bytes) -> int:
 
     The kernel may only read there, and the caller keeps ``data`` alive through the call.
     """
-    return cast(c_char_p(data), c_void_p).value or 0
+    return c_size_t.from_buffer(c_char_p(data)).value
 
 
 def buffer(size: int) -> Any:

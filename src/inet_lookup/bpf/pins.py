@@ -35,8 +35,9 @@ def pin(fd: int, path: Path) -> None:
     """
     name = os.fspath(path)
     operation = f"pin to {name}"
+    pathname = _c_path(name)
     try:
-        bpf(Command.OBJ_PIN, attr.Obj(attr.address(_c_path(name)), fd))
+        bpf(Command.OBJ_PIN, attr.Obj(attr.address(pathname), fd))
     except OSError as error:
         raise _pin_failure(error, operation, name) from error
 
@@ -50,8 +51,9 @@ def open_pin(path: Path) -> int:
     """
     name = os.fspath(path)
     operation = f"open the pin {name}"
+    pathname = _c_path(name)
     try:
-        return bpf(Command.OBJ_GET, attr.Obj(attr.address(_c_path(name))))
+        return bpf(Command.OBJ_GET, attr.Obj(attr.address(pathname)))
     except OSError as error:
         raise _pin_failure(error, operation, name) from error
 

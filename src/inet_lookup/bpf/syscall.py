@@ -60,6 +60,7 @@ _NUMBER: Final = syscall_number(os.uname().machine, wide=sys.maxsize > 2**32)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _syscall: Final = _libc.syscall
 _syscall.restype = ctypes.c_long
+_syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong)
 
 
 def bpf(command: Command, attr: ctypes.Structure) -> int:
@@ -75,12 +76,7 @@ def bpf(command: Command, attr: ctypes.Structure) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     attempts = 1
     while True:
-        result: int = _syscall(
-            ctypes.c_long(_NUMBER),
-            ctypes.c_long(command),
-            ctypes.byref(attr),
-            ctypes.c_ulong(ctypes.sizeof(attr)),
-        )
+        result: int = _syscall(_NUMBER, int(command), ctypes.byref(attr), ctypes.sizeof(attr))
         if result >= 0:
             return result
         number = ctypes.get_errno()
