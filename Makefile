@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OBJECTS := src/inet_lookup/dispatch/dispatcher.bpf.o
+DIALECT := $(wildcard src/inet_lookup/dispatch/dispatcher.py src/inet_lookup/dispatch/layout.py \
+  src/inet_lookup/programs/*.py src/inet_lookup/programs/*/*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench clean
@@ -11,7 +14,7 @@ STAMP := $(VENV)/.installed
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is older than Python 3.11" >&2; \
 	  echo "hint: name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -20,10 +23,13 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compiler]' --group dev
 	@touch $@
 
-demo: $(STAMP) ## Two web servers share a port, steered by a program written in Python.
+$(OBJECTS): $(STAMP) $(DIALECT)
+	@$(BIN)/python -m inet_lookup.dispatch.compile >/dev/null
+
+demo: $(OBJECTS) ## Two web servers share a port, steered by a program written in Python.
 	@$(BIN)/inet-lookup demo
 
-test: $(STAMP) ## Install what the tests need (Debian packages included) and run them all.
+test: $(OBJECTS) ## Install what the tests need (Debian packages included) and run them all.
 	@tests/install-packages
 	$(BIN)/python -m pytest
 
@@ -36,5 +42,9 @@ format: $(STAMP) ## Format the source.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(OBJECTS) ## Measure what docs/performance.md states.
+	@tests/install-packages
+	$(BIN)/python benchmarks/compiled_program.py
+
 clean: ## Remove what the other targets made.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf src/inet_lookup/dispatch/*.bpf.o $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

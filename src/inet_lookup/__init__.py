@@ -6,22 +6,23 @@ The names below are what users need; each is imported from its module when it is
 
 from __future__ import annotations
 
-from socket import (
-    AF_INET,
-    AF_INET6,
-    IPPROTO_TCP,
-    IPPROTO_UDP,
-    htonl,
-    htons,
-    ntohl,
-    ntohs,
-)
 from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .errors import InetLookupError
 
 if TYPE_CHECKING:
+    from socket import (
+        AF_INET,
+        AF_INET6,
+        IPPROTO_TCP,
+        IPPROTO_UDP,
+        htonl,
+        htons,
+        ntohl,
+        ntohs,
+    )
+
     from .net.namespaces import Namespace
     from .programs import (
         DROP,
@@ -75,11 +76,19 @@ __all__ = [
 ]
 
 
+_FROM_SOCKET = frozenset(
+    {"AF_INET", "AF_INET6", "IPPROTO_TCP", "IPPROTO_UDP", "htonl", "htons", "ntohl", "ntohs"}
+)
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = ".net.namespaces" if name == "Namespace" else ".programs"
-    value = globals()[name] = getattr(import_module(home, __name__), name)
+    if name in _FROM_SOCKET:
+        home = import_module("socket")
+    else:
+        home = import_module(".net.namespaces" if name == "Namespace" else ".programs", __name__)
+    value = globals()[name] = getattr(home, name)
     return value
