@@ -24,6 +24,7 @@ _INTERFACE: Final = "eth0"
 _SERVER_LINK_LOCAL: Final = "fe80::1"
 _CLIENT_LINK_LOCAL: Final = "fe80::2"
 _IFA_F_NODAD: Final = 0x02
+_DISABLE_IPV6: Final = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
 
 
 class Network(NamedTuple):
@@ -56,6 +57,7 @@ def two_hosts(prefixes: Sequence[str]) -> Iterator[Network]:
 def _set_up_server(client: Namespace) -> None:
     from pyroute2 import IPRoute
 
+    _enable_ipv6()
     with _explained(), IPRoute() as netlink:
         netlink.link(
             "add",
@@ -69,12 +71,20 @@ def _set_up_server(client: Namespace) -> None:
 def _set_up_client(prefixes: Sequence[str]) -> None:
     from pyroute2 import IPRoute
 
+    _enable_ipv6()
     with _explained(), IPRoute() as netlink:
         interface = _configure(netlink, *CLIENT_ADDRESSES, _CLIENT_LINK_LOCAL)
         for prefix in prefixes:
             v4 = ipaddress.ip_network(prefix).version == 4
             gateway = SERVER_ADDRESSES[0] if v4 else _SERVER_LINK_LOCAL
             netlink.route("add", dst=prefix, gateway=gateway, oif=interface)
+
+
+def _enable_ipv6() -> None:
+    """Enable IPv6 in the calling thread's namespace, which may have inherited that it is not."""
+    # Where it cannot be done the file is absent or read-only, and adding an address tells.
+    with contextlib.suppress(OSError), open(_DISABLE_IPV6, "w") as setting:
+        setting.write("0")
 
 
 def _configure(netlink: IPRoute, v4: str, v6: str, link_local: str) -> int:
@@ -102,5 +112,12 @@ def _explained() -> Iterator[None]:
                 error.code,
                 "the kernel lacks veth interfaces or IPv6",
                 hint="modprobe veth; and boot without ipv6.disable=1",
+            ) from error
+        if error.code == errno.EACCES:
+            raise UnsupportedError(
+                operation,
+                error.code,
+                "IPv6 is disabled in new network namespaces",
+                hint="sysctl net.ipv6.conf.all.disable_ipv6=0",
             ) from error
         raise KernelError(operation, error.code, os.strerror(error.code)) from error

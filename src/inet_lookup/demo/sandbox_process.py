@@ -96,10 +96,16 @@ def start(servers: list[dict[str, Any]], seconds: float) -> list[dict[str, str]]
     """Start servers and wait until each answers over IPv4 and IPv6."""
     processes = [launch(server) for server in servers]
     deadline = time.monotonic() + seconds
-    return [
-        {"software": wait_until_ready(server, process, deadline)}
-        for server, process in zip(servers, processes, strict=True)
-    ]
+    started = []
+    for server, process in zip(servers, processes, strict=True):
+        software = wait_until_ready(server, process, deadline)
+        if software is None:
+            raise ServerFailed(
+                f"{server['name']} did not answer on port {server['port']} within {seconds:.0f} s",
+                output(server),
+            )
+        started.append({"software": software})
+    return started
 
 
 def launch(server: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -122,13 +128,15 @@ def launch(server: dict[str, Any]) -> subprocess.Popen[bytes]:
                 stderr=output,
             )
         except OSError as error:
-            raise ServerFailed(f"{server['name']} cannot be started: {error}", "") from error
+            raise ServerFailed(
+                f"{server['name']} cannot be started: {server['command'][0]}: {error.strerror}", ""
+            ) from error
 
 
 def wait_until_ready(
     server: dict[str, Any], process: subprocess.Popen[bytes], deadline: float
-) -> str:
-    """Wait until a server answers; return what it calls itself."""
+) -> str | None:
+    """Wait until a server answers; return what it calls itself, or None where it does not."""
     software = ""
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         while True:
@@ -142,10 +150,7 @@ def wait_until_ready(
                 software = software_at(family, address, server["port"])
                 break
             if time.monotonic() > deadline:
-                raise ServerFailed(
-                    f"{server['name']} did not answer on {address} port {server['port']} in time",
-                    output(server),
-                )
+                return None
             # Nothing more is sent here: what there is to read is the end.
             if select.select([sys.stdin], [], [], 0.01)[0]:
                 sys.exit()
