@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -162,6 +163,27 @@ def test_query_lists_the_programs_in_the_order_in_which_they_run(a_and_b: TwoHos
             assert who_answers(a_and_b.client, "tcp", ADDRESS, PORT) == "a"
     assert query(a_and_b.server) == []
     assert query(a_and_b.client) == []
+
+
+def test_query_is_right_while_programs_are_replaced(netns: Namespace) -> None:
+    replacements = itertools.cycle([passes, drops])
+    end = threading.Event()
+
+    def keep_replacing(link: ProgramLink) -> None:
+        while not end.is_set():
+            link.replace(next(replacements))
+
+    with attach(passes, netns), attach(passes, netns) as changing, attach(drops, netns):
+        thread = threading.Thread(target=keep_replacing, args=(changing,))
+        thread.start()
+        try:
+            for _ in range(1000):
+                first, second, third = (each.name for each in query(netns))
+                assert (first, third) == ("passes", "drops")
+                assert second in ("passes", "drops")
+        finally:
+            end.set()
+            thread.join()
 
 
 def listed(namespace: Namespace) -> list[tuple[int, int, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..bpf.handle import Resource
+from ..errors import KernelError
 from ..net.namespaces import Namespace
 from .loading import LoadedProgram, load
 
@@ -129,17 +131,27 @@ def query(netns: NamespaceSpec = None) -> list[AttachedProgram]:
 
     :param netns: as for :func:`attach`.
     :raises NamespaceError: there is no such namespace.
-    :raises PrivilegeError: ``CAP_NET_ADMIN`` is missing.
+    :raises PrivilegeError: ``CAP_NET_ADMIN``, or ``CAP_SYS_ADMIN`` for the names, is missing.
     """
+    with ExitStack() as stack:
+        namespace = _open(netns, stack)
+        while True:
+            try:
+                return _attached(namespace)
+            except KernelError as error:
+                # A program that was listed has gone since: the list is not true any more.
+                if error.errno != errno.ENOENT:
+                    raise
+
+
+def _attached(namespace: Namespace) -> list[AttachedProgram]:
     from ..bpf import AttachType, Program
     from ..bpf import query as query_ids
 
     attached = []
-    with ExitStack() as stack:
-        namespace = _open(netns, stack)
-        for position, id_ in enumerate(query_ids(namespace.fileno(), AttachType.SK_LOOKUP)):
-            with Program.from_id(id_) as program:
-                attached.append(AttachedProgram(position, id_, program.name))
+    for position, id_ in enumerate(query_ids(namespace.fileno(), AttachType.SK_LOOKUP)):
+        with Program.from_id(id_) as program:
+            attached.append(AttachedProgram(position, id_, program.name))
     return attached
 
 
