@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -208,6 +209,47 @@ def test_datagrams_follow_each_replacement_at_once(
             link.replace(replacement)
             flow.send(b"hello")
             assert flow.recv(1000).startswith(f'{{"server": "{name}"'.encode())
+
+
+def test_a_client_that_comes_back_from_the_same_port_is_steered_anew(two_hosts: TwoHosts) -> None:
+    """The SYN meets the old connection in TIME_WAIT, and the kernel looks for a listener then."""
+    listeners = SockArray(max_entries=2)
+
+    @program
+    def to_first(ctx: Context) -> Verdict:
+        return listeners.redirect(ctx, 0)
+
+    @program
+    def to_second(ctx: Context) -> Verdict:
+        return listeners.redirect(ctx, 1)
+
+    def connect() -> socket.socket:
+        source = (CLIENT_V4, 40_000)
+        return socket.create_connection(("192.0.2.1", PORT), timeout=5, source_address=source)
+
+    with (
+        two_hosts.server.run(socket.create_server, ("127.0.0.1", 0)) as first,
+        two_hosts.server.run(socket.create_server, ("127.0.0.1", 0)) as second,
+        attach(to_first, two_hosts.server) as link,
+    ):
+        for index, listener in enumerate((first, second)):
+            listener.settimeout(5)
+            listeners[index] = listener
+        with two_hosts.client.run(connect) as old:
+            first.accept()[0].close()
+            assert old.recv(1) == b""
+        assert "TIME-WAIT" in tcp_sockets(two_hosts.server)
+        link.replace(to_second)
+        with two_hosts.client.run(connect) as new:
+            accepted, _ = second.accept()
+            with accepted:
+                assert accepted.getpeername() == new.getsockname()
+
+
+def tcp_sockets(namespace: Namespace) -> str:
+    """What ss(8) shows: the state, addresses and ports of each."""
+    with namespace.popen(["ss", "-tan4"], stdout=subprocess.PIPE, text=True) as process:
+        return process.stdout.read()
 
 
 @pytest.mark.parametrize(
