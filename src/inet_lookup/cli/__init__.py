@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_INTERRUPTED = 130  # 128 and SIGINT
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     :param arguments: without the command's own name; those of the process by default.
-    :return: the exit status: 0 done, 1 failed, 2 misused.
+    :return: the exit status: 0 done, 1 failed, 2 misused, 130 after Ctrl-C.
     """
-    from .running import run
+    try:
+        from .running import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED

@@ -31,6 +31,13 @@ class LazyGroup(click.Group):
         super().__init__(*args, **options)
         self._lazy = lazy
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the group's own options; without a command, show its help and end as misused."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands' names."""
         return list(self._lazy)

@@ -13,14 +13,15 @@ from typing import Final
 
 import click
 
-from ..errors import InetLookupError
+from ..errors import CompileError, InetLookupError, VerifierError
 from .application import inet_lookup
 from .settings import Settings
 
 DONE: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
-_BY_SIGNAL: Final = 128
+BY_SIGNAL: Final = 128
+"""Plus the number of the signal that ended the command, as shells have it."""
 
 _NAME: Final = "inet-lookup"
 
@@ -28,17 +29,22 @@ _NAME: Final = "inet-lookup"
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; see :func:`inet_lookup.cli.main`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    settings = Settings()
     try:
         with _ended_by_exception(signal.SIGTERM, signal.SIGHUP):
-            status = _invoke(given, settings)
-        sys.stdout.flush()
+            status = _invoke(given, Settings())
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except _Ended as end:
+        return BY_SIGNAL + end.signal
     except BrokenPipeError:
-        # The reader has left, as head(1) does. What is still buffered must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BY_SIGNAL + signal.SIGPIPE
-    except KeyboardInterrupt:
-        return _BY_SIGNAL + signal.SIGINT
+        # The reader has left, as head(1) does.
+        _discard_output()
+        return BY_SIGNAL + signal.SIGPIPE
+    except OSError as error:
+        # Only writing raises one: everything else that the system refuses has a class of its own.
+        _discard_output()
+        click.echo(f"error: cannot write the output: {os.strerror(error.errno or 0)}", err=True)
+        return FAILED
     return status
 
 
@@ -48,34 +54,60 @@ def _invoke(arguments: list[str], settings: Settings) -> int:
             inet_lookup.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.Abort:
-        return _BY_SIGNAL + signal.SIGINT
     except click.ClickException as error:
         if settings.debug:
             raise
-        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
         message = error.format_message().rstrip(".")
-        hint = f"{path or _NAME} --help tells how it is used"
+        context_of = error.ctx if isinstance(error, click.UsageError) else None
+        path = context_of.command_path if context_of is not None else _NAME
         # The parser may have failed before it came to --json.
         settings.json = settings.json or "--json" in arguments
-        report(settings, type(error).__name__, message[:1].lower() + message[1:], hint)
-        return MISUSED if isinstance(error, click.UsageError) else FAILED
+        _report(
+            settings,
+            InetLookupError(
+                message[:1].lower() + message[1:], hint=f"{path} --help tells how it is used"
+            ),
+            kind="UsageError",
+        )
+        return MISUSED
     except InetLookupError as error:
         if settings.debug:
             raise
-        report(settings, type(error).__name__, error.message, error.hint)
+        _report(settings, error, kind=type(error).__name__)
         return FAILED
     return DONE
 
 
-def report(settings: Settings, kind: str, message: str, hint: str | None) -> None:
-    """Print an error: for people to the standard error output, and as JSON where that is asked."""
-    sys.stdout.flush()
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
-    if settings.json:
-        click.echo(json.dumps({"error": message, "hint": hint, "kind": kind}, indent=2))
+def _report(settings: Settings, error: InetLookupError, kind: str) -> None:
+    """Print an error for people, and as JSON where that is asked."""
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    if not settings.json:
+        return
+    location = None
+    if isinstance(error, CompileError):
+        location = f"{error.filename}:{error.line}:{error.column}"
+    elif isinstance(error, VerifierError):
+        location = error.location
+    result = {"error": error.message, "hint": error.hint, "kind": kind, "location": location}
+    click.echo(json.dumps(result, indent=2))
+
+
+def _discard_output() -> None:
+    """Keep what is still buffered from failing again when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+class _Ended(BaseException):
+    """A signal ends the process. Not a SystemExit: programs of users may raise those."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
 
 
 @contextlib.contextmanager
@@ -83,7 +115,7 @@ def _ended_by_exception(*signals: signal.Signals) -> Iterator[None]:
     """Turn signals that end the process into an exception, so that what is half done is undone."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(_BY_SIGNAL + number)
+        raise _Ended(number)
 
     previous = {each: signal.getsignal(each) for each in signals}
     try:

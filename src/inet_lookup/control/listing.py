@@ -17,8 +17,9 @@ from ..bpf.maps import Map
 from ..bpf.programs import Program, ProgramInfo
 from ..bpf.uapi import AttachType, MapType
 from ..errors import BpffsError, KernelError, NamespaceError, PrivilegeError
+from .namespace_home import Stale
 from .program_image import SOCKET_MAPS
-from .program_store import ProgramStore, Stale
+from .program_store import ProgramStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

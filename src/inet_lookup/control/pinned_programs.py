@@ -12,8 +12,9 @@ from ..bpf.links import NetnsLink
 from ..bpf.programs import ProgramInfo
 from ..bpf.uapi import AttachType
 from ..errors import InetLookupError
+from .namespace_home import Stale
 from .program_image import SOCKET_MAPS, LoadedImage, ProgramImage, same_shape
-from .program_store import ProgramStore, Stale, require_name
+from .program_store import ProgramStore, require_name
 from .socket_placement import (
     Placed,
     SlotJournal,

@@ -8,7 +8,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,6 @@ from .program_image import ProgramImage
 
 if TYPE_CHECKING:
     from ..bpf.objects import ObjectFile
-    from ..programs.function import ProgramFunction
 
 _ELF_MAGIC: Final = b"\x7fELF"
 _MAX_SIZE: Final = 256 << 20
@@ -114,20 +113,19 @@ class _PythonPrograms(_Programs):
     def __init__(self, module: ModuleType, path: str) -> None:
         from ..programs.function import ProgramFunction
 
-        found: dict[str, ProgramFunction] = {
-            name: value
-            for name, value in vars(module).items()
-            if isinstance(value, ProgramFunction)
-        }
+        found: dict[str, ProgramFunction] = {}
+        for name, value in vars(module).items():
+            # One that has two names goes by the first.
+            if isinstance(value, ProgramFunction) and value not in found.values():
+                found[name] = value
         # What the file only imports is not offered, as long as it has programs of its own.
-        own = {
-            name: value
+        own = [
+            name
             for name, value in found.items()
             if os.path.realpath(value.source.filename) == os.path.realpath(path)
-        }
-        self._found: Mapping[str, ProgramFunction] = found
-        self.names = list(own or found)
-        self._all = list(found)
+        ]
+        self._found = found
+        self.names = own or list(found)
 
     def image(self, name: str) -> ProgramImage:
         return ProgramImage.of_function(self._found[name])
@@ -161,9 +159,7 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(_MAX_SIZE + 1)
     except OSError as error:
-        raise InetLookupError(
-            f"cannot read {path}: {os.strerror(error.errno or 0)}",
-        ) from error
+        raise InetLookupError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from error
     if len(data) > _MAX_SIZE:
         raise ObjectFileError(f"{path} has more than {_MAX_SIZE >> 20} MiB")
     return data

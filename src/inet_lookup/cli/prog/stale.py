@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...control.program_store import Stale
+from ...control.namespace_home import Stale
 from ..output import note
 
 
