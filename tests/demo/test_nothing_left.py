@@ -99,12 +99,19 @@ def test_nothing_is_left_when_an_impatient_user_presses_ctrl_c_again_and_again(
     assert footprint.remains_after(BACKGROUND_SECONDS) == []
 
 
-def test_nothing_is_left_when_ctrl_c_reaches_the_whole_process_group(temporary: Path) -> None:
+def test_ctrl_c_at_a_terminal_is_for_the_demo_alone_which_ends_the_others(
+    temporary: Path,
+) -> None:
     with running(temporary, start_new_session=True) as demo:
         read_until(demo, "Set up")
+        demo.send_signal(signal.SIGSTOP)  # so that it cannot react yet
         footprint = Footprint.of(demo.pid)
         os.killpg(demo.pid, signal.SIGINT)
+        time.sleep(0.2)
+        processes = [each for each in footprint.remains() if each.startswith("process")]
+        demo.send_signal(signal.SIGCONT)
         _, errors = demo.communicate(timeout=10)
+    assert len(processes) == len(footprint.processes) >= 4
     assert (demo.returncode, errors) == (130, "")
     assert footprint.remains_after(BACKGROUND_SECONDS) == []
 
