@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from ..bpf.uapi import ProgramType
 from ..errors import InetLookupError, ObjectFileError
 from .program_image import ProgramImage
 
@@ -88,7 +89,7 @@ class ProgramFile:
                 f"{self.path} has {len(names)} programs: {', '.join(names)}",
                 hint=f"say which: {self.path}:{names[0]}",
             )
-        if self.name not in names:
+        if self.name not in self._programs.known:
             close = difflib.get_close_matches(self.name, names, n=1)
             raise InetLookupError(
                 f"{self.path} has no program '{self.name}'",
@@ -98,9 +99,13 @@ class ProgramFile:
 
 
 class _Programs:
-    """The programs of a file of either kind."""
+    """The programs of a file of either kind.
+
+    :ivar names: those that are offered; ``known`` has others that may be named.
+    """
 
     names: list[str]
+    known: list[str]
     how: str
 
     def image(self, name: str) -> ProgramImage:
@@ -125,7 +130,8 @@ class _PythonPrograms(_Programs):
             if os.path.realpath(value.source.filename) == os.path.realpath(path)
         ]
         self._found = found
-        self.names = own or list(found)
+        self.known = list(found)
+        self.names = own or self.known
 
     def image(self, name: str) -> ProgramImage:
         return ProgramImage.of_function(self._found[name])
@@ -136,7 +142,14 @@ class _ObjectPrograms(_Programs):
 
     def __init__(self, object_file: ObjectFile) -> None:
         self._object = object_file
-        self.names = list(object_file.programs)
+        self.known = list(object_file.programs)
+        # Objects often hold programs of other types beside; one that has no other is told so.
+        lookups = [
+            name
+            for name, spec in object_file.programs.items()
+            if spec.type == ProgramType.SK_LOOKUP
+        ]
+        self.names = lookups or self.known
 
     def image(self, name: str) -> ProgramImage:
         return ProgramImage.of_object(self._object, name)
