@@ -55,4 +55,11 @@ def _users(pids: Iterable[int]) -> list[str]:
             # Real, effective, saved and file system uid. The owner of /proc/PID does not tell: it
             # is root for a process that changed its user.
             uids.update(int(line.split()[2]) for line in status if line.startswith("Uid:"))
-    return sorted(pwd.getpwuid(uid).pw_name for uid in uids - {0})
+    return sorted(_name(uid) for uid in uids - {0})
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -90,6 +90,8 @@ class Narration:
         total = sum(each.outcomes.total() for each in report.answers)
         right = sum(each.outcomes[each.expected] for each in report.answers)
         self._write("")
+        if not report.refused_before:
+            self._write("Without the program not all requests were refused.")
         self._write(
             f"{right} of {total} requests reached the right server. Nothing is left behind."
         )

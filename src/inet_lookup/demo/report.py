@@ -14,7 +14,6 @@ class ServerSeen(NamedTuple):
 
     :ivar name: what people call it.
     :ivar software: what it calls itself, with its version.
-    :ivar label: the part of ``software`` before a slash, by which its answers are known.
     :ivar users: the users that its processes run as, root left out.
     :ivar endpoint: the address and port that it is bound to.
     :ivar pid: the process that its listening socket was taken from.
@@ -23,7 +22,6 @@ class ServerSeen(NamedTuple):
 
     name: str
     software: str
-    label: str
     users: list[str]
     endpoint: str
     pid: int
@@ -33,8 +31,8 @@ class ServerSeen(NamedTuple):
 class PrefixAnswers(NamedTuple):
     """Who answered the requests to one prefix.
 
-    :ivar expected: the label of the server that the program gives the prefix to.
-    :ivar outcomes: the number of requests by the answering server's label, or by what came instead.
+    :ivar expected: the server that the program gives the prefix to, as its answers call it.
+    :ivar outcomes: the number of requests by the server that answered, or by what came instead.
     """
 
     prefix: str
@@ -83,9 +81,12 @@ class Report(NamedTuple):
     @property
     def ok(self) -> bool:
         """Whether nothing answered before, and then the right server answered every request."""
-        return self.before.total() == self.before[REFUSED] and all(
-            answers.right for answers in self.answers
-        )
+        return self.refused_before and all(answers.right for answers in self.answers)
+
+    @property
+    def refused_before(self) -> bool:
+        """Whether nothing answered before the program was attached."""
+        return self.before.total() == self.before[REFUSED]
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints.

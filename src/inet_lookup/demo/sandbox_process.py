@@ -102,7 +102,7 @@ def start(servers: list[dict[str, Any]], seconds: float) -> list[dict[str, str]]
         if software is None:
             raise ServerFailed(
                 f"{server['name']} did not answer on port {server['port']} within {seconds:.0f} s",
-                output(server),
+                output_of(server),
             )
         started.append({"software": software})
     return started
@@ -117,7 +117,7 @@ def launch(server: dict[str, Any]) -> subprocess.Popen[bytes]:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-    with open(output_path(server), "wb") as output:
+    with open(output_path_of(server), "wb") as output:
         try:
             return subprocess.Popen(
                 server["command"],
@@ -144,7 +144,7 @@ def wait_until_ready(
             if status is not None:
                 raise ServerFailed(
                     f"{server['name']} ended with status {status} before it answered",
-                    output(server),
+                    output_of(server),
                 )
             with contextlib.suppress(OSError):
                 software = software_at(family, address, server["port"])
@@ -171,15 +171,16 @@ def software_at(family: socket.AddressFamily, address: str, port: int) -> str:
     raise ConnectionError("no HTTP answer")
 
 
-def output_path(server: dict[str, Any]) -> str:
+def output_path_of(server: dict[str, Any]) -> str:
     """Where a server's stdout and stderr go."""
     return os.path.join(server["directory"], "output")
 
 
-def output(server: dict[str, Any]) -> str:
+def output_of(server: dict[str, Any]) -> str:
     """The end of what a server wrote."""
-    with open(output_path(server), "rb") as file:
+    with open(output_path_of(server), "rb") as file:
         return file.read().decode(errors="replace")[-_OUTPUT_SHOWN:]
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -32,7 +32,8 @@ STEERED: Final = {
 REQUESTS: Final = 64
 """How many addresses of each prefix are asked."""
 
-_ROUND_SECONDS: Final = 5.0
+_ROUND_SECONDS: Final = 10.0
+"""For all requests of a round; they take a tenth of a second."""
 
 
 def play(narration: Narration, interruptions: Interruptions) -> Report:
@@ -49,8 +50,8 @@ def play(narration: Narration, interruptions: Interruptions) -> Report:
     prefixes = list(STEERED)
     narration.begin()
 
-    # The way down must not be cut short: what it misses would be gone with this process at the
-    # latest, but a moment after the user was told that nothing is left.
+    # The way down is not to be cut short by a signal: what it misses goes with this process at the
+    # latest, but maybe a moment after its end.
     stack = contextlib.ExitStack()
     try:
         hosts = stack.enter_context(network.two_hosts(prefixes))
@@ -94,7 +95,6 @@ def _seen(server: WebServer, software: str, listener: Listener) -> ServerSeen:
     return ServerSeen(
         name=server.name,
         software=software,
-        label=server.software,
         users=listener.users,
         endpoint=format_endpoint(info.address, info.port),
         pid=listener.socket.process.pid,

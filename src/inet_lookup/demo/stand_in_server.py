@@ -12,6 +12,17 @@ import socket
 import sys
 
 
+def main() -> None:
+    """Serve until the end."""
+    name, port, uid, gid = sys.argv[1], *map(int, sys.argv[2:])
+    Handler.name = name
+    with Server(("::", port), Handler) as server:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        server.serve_forever()
+
+
 class Server(http.server.ThreadingHTTPServer):
     """It listens for IPv4 and IPv6 on one socket."""
 
@@ -29,9 +40,11 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     """It answers every GET with the name of the server."""
 
+    name = ""
+
     def do_GET(self) -> None:
         """Answer."""
-        body = f"{name}\n".encode()
+        body = f"{self.name}\n".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
@@ -40,15 +53,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def version_string(self) -> str:
         """What the header ``Server`` says."""
-        return name
+        return self.name
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep no log."""
 
 
-name, port, uid, gid = sys.argv[1], *map(int, sys.argv[2:])
-with Server(("::", port), Handler) as server:
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
-    server.serve_forever()
+if __name__ == "__main__":
+    main()
