@@ -47,6 +47,10 @@ class ProgramLink(Resource):
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Keep the program attached after this process has ended.
 
+        Its maps live on with it, but this process's map objects let go of them when the link is
+        closed: pin a map too (``link.program.maps["servers"].kernel_map.pin(path)``) to reach it
+        later. ``inet-lookup prog attach`` does both.
+
         :param path: a new file in a mounted bpffs.
         :raises BpffsError: there is no bpffs at the path.
         :raises KernelError: the file exists, or its directory does not.

@@ -78,7 +78,9 @@ class Context:
     :ivar local_ip4: the destination address as a 32-bit word in network byte order; 0 for IPv6.
     :ivar local_ip6: the destination address as four words in network byte order; 0 for IPv4.
     :ivar local_port: the destination port in host byte order.
-    :ivar ingress_ifindex: the ingress interface's index (Linux 5.17 and newer).
+    :ivar ingress_ifindex: the ingress interface's index (Linux 5.17 and newer). A packet that a
+        machine sends to one of its own addresses shows the interface that has the address, or
+        ``lo`` for the addresses of a local route: an index alone does not mean "from outside".
     :ivar local_ip: the destination as an ``ipaddress`` object of its family.
     :ivar remote_ip: the source as an ``ipaddress`` object of its family.
     :ivar sk: the socket selected so far, by this or an earlier program, or None.

@@ -18,7 +18,8 @@ class ProgramMap:
 
     Before a program that uses it is loaded, it lives in Python alone: what is written becomes its
     content when it is loaded. From then on every read and write goes to the kernel, until no loaded
-    program uses it any more; then its content in the kernel is gone and the declared one is back.
+    program of this process uses it any more; then the declared content is back, and the kernel's is
+    gone unless a pin or another process holds the map.
 
     :param max_entries: how many entries it has; 0 leaves it to who loads the object, and no index
         is proven to be in range then.
