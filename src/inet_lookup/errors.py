@@ -143,3 +143,11 @@ class CompileError(InetLookupError):
         self.line = line
         self.column = column
         self.source = source
+
+
+class DispatcherMissingError(InetLookupError):
+    """No dispatcher is loaded in the namespace."""
+
+
+class NewerLayoutError(InetLookupError):
+    """A newer version of this package made what is pinned, in a layout that this one cannot read."""

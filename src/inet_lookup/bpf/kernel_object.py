@@ -122,14 +122,16 @@ class KernelObject(Handle):
         return cls(fd)
 
     @classmethod
-    def open_pinned(cls, path: Path) -> Self:
+    def open_pinned(cls, path: Path, *, read_only: bool = False) -> Self:
         """Open a pinned object.
 
+        :param read_only: ask for reading alone (Linux 4.15): all that who may only read the pin can
+            have of a map or a program. A link cannot be opened so.
         :raises BpffsError: ``path`` is not in a BPF file system.
         :raises KernelError: ``ENOENT`` where nothing is pinned at ``path``, ``EINVAL`` where it is
             an object of another kind.
         """
-        return cls(open_pin(path))
+        return cls(open_pin(path, read_only=read_only))
 
     def pin(self, path: Path) -> None:
         """Give the object a name in a BPF file system; it lives as long as the name does.

@@ -13,7 +13,7 @@ from . import attr
 from .failures import Failure, Since, failure
 from .privileges import Capability
 from .syscall import bpf
-from .uapi import BPF_FS_MAGIC, Command
+from .uapi import BPF_FS_MAGIC, Command, MapFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,11 @@ def pin(fd: int, path: Path) -> None:
         raise _pin_failure(error, operation, name) from error
 
 
-def open_pin(path: Path) -> int:
+def open_pin(path: Path, *, read_only: bool = False) -> int:
     """A new file descriptor of the object pinned at ``path`` (``BPF_OBJ_GET``).
 
+    :param read_only: ask for reading alone (Linux 4.15), for which reading permission will do. A
+        link cannot be opened so.
     :raises BpffsError: ``path`` is not in a BPF file system.
     :raises PrivilegeError: the pin's permissions do not allow it.
     :raises KernelError: ``ENOENT`` where nothing is pinned there.
@@ -53,7 +55,8 @@ def open_pin(path: Path) -> int:
     operation = f"open the pin {name}"
     pathname = _c_path(name)
     try:
-        return bpf(Command.OBJ_GET, attr.Obj(attr.address(pathname)))
+        request = attr.Obj(attr.address(pathname), 0, MapFlags.RDONLY if read_only else 0)
+        return bpf(Command.OBJ_GET, request)
     except OSError as error:
         raise _pin_failure(error, operation, name) from error
 
