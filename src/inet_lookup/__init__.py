@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         ntohs,
     )
 
+    from .listening import Listener, listen
     from .net.namespaces import Namespace
+    from .net.udp_reply import UdpReplies
     from .programs import (
         DROP,
         PASS,
@@ -57,17 +59,20 @@ __all__ = [
     "Counters",
     "Hash",
     "InetLookupError",
+    "Listener",
     "LpmTrie",
     "Namespace",
     "NetworkSet",
     "ProgramLink",
     "SockArray",
+    "UdpReplies",
     "Verdict",
     "__version__",
     "attach",
     "htonl",
     "htons",
     "inline",
+    "listen",
     "load",
     "ntohl",
     "ntohs",
@@ -79,6 +84,13 @@ __all__ = [
 _FROM_SOCKET = frozenset(
     {"AF_INET", "AF_INET6", "IPPROTO_TCP", "IPPROTO_UDP", "htonl", "htons", "ntohl", "ntohs"}
 )
+_HOMES = {
+    "Listener": ".listening",
+    "Namespace": ".net.namespaces",
+    "UdpReplies": ".net.udp_reply",
+    "listen": ".listening",
+}
+"""Where the names are that are not in ``programs``."""
 
 
 def __getattr__(name: str) -> object:
@@ -89,6 +101,6 @@ def __getattr__(name: str) -> object:
     if name in _FROM_SOCKET:
         home = import_module("socket")
     else:
-        home = import_module(".net.namespaces" if name == "Namespace" else ".programs", __name__)
+        home = import_module(_HOMES.get(name, ".programs"), __name__)
     value = globals()[name] = getattr(home, name)
     return value
