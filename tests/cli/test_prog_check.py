@@ -31,9 +31,7 @@ def test_its_text_has_the_same() -> None:
 
 
 def test_without_privileges_it_says_that_only_compilation_was_checked(netns: Namespace) -> None:
-    ended = inet_lookup(
-        "prog", "check", EXAMPLE, prefix=WITHOUT_PRIVILEGES, inside=netns
-    ).done()
+    ended = inet_lookup("prog", "check", EXAMPLE, prefix=WITHOUT_PRIVILEGES, inside=netns).done()
     assert "compiled: " in ended.out
     assert "not verified: the process lacks CAP_BPF" in ended.out
     ended = inet_lookup(
