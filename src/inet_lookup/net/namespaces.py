@@ -153,7 +153,9 @@ class Namespace(Resource):
 
         def enter() -> T:
             try:
-                setns(entrance, CLONE_NEWNET)
+                # Entering needs CAP_SYS_ADMIN, also where it would change nothing.
+                if not _is_current(entrance):
+                    setns(entrance, CLONE_NEWNET)
             except OSError as error:
                 raise _entry_error(error, self.label) from error
             finally:
@@ -326,6 +328,11 @@ class _Errand(Generic[T]):
             result.wait()
         elif callable(getattr(result, "close", None)):
             result.close()
+
+
+def _is_current(fd: int) -> bool:
+    """Whether a namespace is the one that the calling thread is in."""
+    return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/net"))
 
 
 def _check_kind(fd: int, path: str) -> None:
