@@ -5,29 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import TypeVar
 
-from .contest import Claim, contest
 from .ports import Ports
 from .precedence import precedence_key
 from .prefix import Family, Prefix
-from .regions import (
-    Interfaces,
-    Region,
-    Runs,
-    blocks_of,
-    union_of_interfaces,
-    union_of_runs,
-)
+from .regions import Region, blocks_of, union_of_runs
 from .rule import PASS, Protocol, Rule, Service
 from .ruleset import Ruleset
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-_Kind = tuple[Protocol, Family, str, str]
-"""Protocol and family, and whose the packets were and will be."""
+from .territories import Claim, territories
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,57 +90,27 @@ def diff(old: Ruleset, new: Ruleset) -> Diff:
 
 
 def _moves(old: Ruleset, removed: Iterable[Rule], added: Iterable[Rule]) -> tuple[Move, ...]:
-    # The same set of addresses is in many pieces and may be large: it goes by its number here until
-    # all else is put together.
-    address_sets: list[Runs] = []
-    pieces: list[tuple[tuple[_Kind, int, Ports, Runs], Interfaces]] = []
-    for claims in _contests(old, removed, added):
-        rule = claims[0].rule
-        for piece in contest(claims):
-            before = piece.old.action if piece.old is not None else PASS
-            after = piece.new.action if piece.new is not None else PASS
-            if before == after:
-                continue
-            # The pieces of one set of addresses come one after the other.
-            if not address_sets or address_sets[-1] is not piece.addresses:
-                address_sets.append(piece.addresses)
-            kind = rule.protocol, rule.family, before, after
-            place = kind, len(address_sets) - 1, piece.ports, piece.sources
-            pieces.append((place, piece.interfaces))
-    # Pieces that differ in one part alone are one, whose part is the union of theirs.
-    by_sources = _gathered(
-        ((kind, at, ports, union_of_interfaces(interfaces)), sources)
-        for (kind, at, ports, sources), interfaces in _gathered(pieces)
-    )
-    by_ports = _gathered(
-        ((kind, at, union_of_runs(chain.from_iterable(sources)), interfaces), ports)
-        for (kind, at, ports, interfaces), sources in by_sources
-    )
-    by_addresses = _gathered(
-        ((kind, union_of_runs((run.low, run.high) for run in ports), sources, interfaces), at)
-        for (kind, at, sources, interfaces), ports in by_ports
-    )
     moves = []
-    for ((protocol, family, before, after), ports, sources, interfaces), places in by_addresses:
-        addresses = union_of_runs(run for at in places for run in address_sets[at])
-        region = Region(
-            protocol,
-            family,
-            blocks_of(family, addresses),
-            tuple(Ports(low, high) for low, high in ports),
-            blocks_of(family, sources),
-            interfaces,
-        )
-        moves.append(Move(region, before, after))
+    for claims in _contests(old, removed, added):
+        protocol, family = claims[0].rule.protocol, claims[0].rule.family
+        for territory in territories(claims, _change_of_hands):
+            before, after = territory.value
+            region = Region(
+                protocol,
+                family,
+                blocks_of(family, territory.addresses),
+                tuple(Ports(low, high) for low, high in territory.ports),
+                blocks_of(family, territory.sources),
+                territory.interfaces,
+            )
+            moves.append(Move(region, before, after))
     return tuple(sorted(moves, key=_order))
 
 
-def _gathered(pairs: Iterable[tuple[_K, _V]]) -> Iterable[tuple[_K, list[_V]]]:
-    """Gather the values of equal keys."""
-    gathered: dict[_K, list[_V]] = {}
-    for key, value in pairs:
-        gathered.setdefault(key, []).append(value)
-    return gathered.items()
+def _change_of_hands(old: Rule | None, new: Rule | None) -> tuple[str, str] | None:
+    before = old.action if old is not None else PASS
+    after = new.action if new is not None else PASS
+    return (before, after) if before != after else None
 
 
 def _contests(

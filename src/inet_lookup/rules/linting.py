@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .contest import Claim, contest
 from .precedence import precedence_key
-from .prefix import Family, Prefix
-from .regions import Runs, union_of_runs
+from .prefix import Family, Prefix, everything
+from .regions import runs_within, union_of_runs
 from .rule import Protocol, Rule, Service
 from .ruleset import Ruleset
+from .territories import Claim, Territory, territories
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,53 +92,57 @@ def _covered_rules(ruleset: Ruleset) -> Iterator[CoveredRule]:
     kinds: dict[tuple[Protocol, Family], list[Rule]] = {}
     for rule in ruleset.rules:
         kinds.setdefault((rule.protocol, rule.family), []).append(rule)
-    found = [covered for rules in kinds.values() for covered in _covered_of_kind(rules)]
-    found.sort(key=lambda covered: precedence_key(covered.rule))
-    yield from found
+    for rules in kinds.values():
+        winners = _winners(rules)
+        for place, rule in enumerate(rules):
+            if rule not in winners:
+                yield CoveredRule(rule, _winners_of(rule, rules[:place]))
 
 
-def _covered_of_kind(rules: Sequence[Rule]) -> Iterator[CoveredRule]:
-    """Find covered rules among those of one protocol and family."""
+def _winners(rules: Iterable[Rule]) -> set[Rule]:
+    """Return the rules that win some packet, of rules of one protocol and family."""
     by_prefix: dict[Prefix, list[Rule]] = {}
     for rule in rules:
         by_prefix.setdefault(rule.address, []).append(rule)
     # A prefix comes right before those in it.
     prefixes = sorted(by_prefix)
+    winners: set[Rule] = set()
     for at, prefix in enumerate(prefixes):
-        own = by_prefix[prefix]
-        after = bisect_right(prefixes, Prefix(prefix.family, prefix.last, prefix.family.bits), at)
-        inner = prefixes[at + 1 : after]
-        # Where the longer prefixes leave addresses over, only rules for the same prefix can win
-        # there; where they leave none, these win unless the rules for the longer ones do.
-        if _holes(prefix, inner) != ((prefix.address, prefix.last),):
+        end = bisect_right(prefixes, Prefix(prefix.family, prefix.last, prefix.family.bits), at)
+        inner = prefixes[at + 1 : end]
+        # Where the longer prefixes leave an address over, nothing but the other rules for this
+        # prefix can cover a rule; that is nearly everywhere.
+        if union_of_runs((one.address, one.last) for one in inner) != (
+            (prefix.address, prefix.last),
+        ):
             inner = []
-        if len(own) == 1 and not inner:
-            continue
-        rivals = [rule for longer in inner for rule in by_prefix[longer]]
-        winners = set(_winners(own, rivals))
-        for rule in own:
-            if rule not in winners:
-                better = [other for other in own if other is not rule]
-                better += [
-                    rule for longer in prefixes[at + 1 : after] for rule in by_prefix[longer]
-                ]
-                by = set(_winners([rule], better))
-                yield CoveredRule(rule, tuple(sorted(by, key=precedence_key)))
+        contenders = [rule for one in (*inner, prefix) for rule in by_prefix[one]]
+        if len(contenders) > 1:
+            contenders.sort(key=precedence_key)
+            winners.update(territory.value for territory in _territories(contenders))
+        else:
+            winners.update(contenders)
+    return winners
 
 
-def _holes(prefix: Prefix, inner: Sequence[Prefix]) -> Runs:
-    return union_of_runs((longer.address, longer.last) for longer in inner)
+def _territories(rules: Iterable[Rule]) -> Iterator[Territory[Rule]]:
+    """Find who wins what among rules of one protocol and family, in the order of precedence."""
+    claims = [Claim(rank, rule, old=True, new=False) for rank, rule in enumerate(rules)]
+    return territories(claims, lambda winner, none: winner)
 
 
-def _winners(subjects: Iterable[Rule], rivals: Iterable[Rule]) -> Iterator[Rule]:
-    """Yield who wins the packets that the subjects match, each at least once."""
-    ours = frozenset(subjects)
-    ranked = enumerate(sorted({*ours, *rivals}, key=precedence_key))
-    # As if the subjects were to be removed: the contest is about their packets.
-    claims = [Claim(rank, rule, old=True, new=rule not in ours) for rank, rule in ranked]
-    for piece in contest(claims):
-        if piece.old is not None:
-            yield piece.old
+def _winners_of(rule: Rule, before: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return who wins the packets of a covered rule, of the rules that come before it."""
+    inside = [other for other in before if rule.address.covers(other.address)]
+    source = rule.source or everything(rule.family)
+    winners = {
+        territory.value
+        for territory in _territories(inside)
+        if runs_within(territory.ports, rule.ports.low, rule.ports.high)
+        and runs_within(territory.sources, source.address, source.last)
+        and (rule.interface is None or territory.interfaces.holds(rule.interface))
+    }
+    return tuple(other for other in inside if other in winners)
 
 
 def _not_local(ruleset: Ruleset, local_prefixes: Iterable[Prefix]) -> Iterator[NotLocal]:
@@ -149,7 +153,7 @@ def _not_local(ruleset: Ruleset, local_prefixes: Iterable[Prefix]) -> Iterator[N
     # Each prefix that is not wholly local, with whether it is in part.
     partly: dict[Prefix, bool] = {}
     for prefix in {rule.address for rule in ruleset.rules if rule.address.length}:
-        part = _part_in(prefix, reachable[prefix.family])
+        part = runs_within(reachable[prefix.family], prefix.address, prefix.last)
         if part != ((prefix.address, prefix.last),):
             partly[prefix] = bool(part)
     outermost: list[Prefix] = []
@@ -162,13 +166,3 @@ def _not_local(ruleset: Ruleset, local_prefixes: Iterable[Prefix]) -> Iterator[N
             rules[outermost[bisect_right(outermost, rule.address) - 1]].append(rule)
     for prefix, its in rules.items():
         yield NotLocal(prefix, partly[prefix], tuple(its))
-
-
-def _part_in(prefix: Prefix, runs: Runs) -> Runs:
-    """Return what of a prefix lies in some runs."""
-    at = bisect_left(runs, prefix.address, key=lambda run: run[1])
-    part = []
-    while at < len(runs) and runs[at][0] <= prefix.last:
-        part.append((max(runs[at][0], prefix.address), min(runs[at][1], prefix.last)))
-        at += 1
-    return tuple(part)

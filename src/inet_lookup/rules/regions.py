@@ -6,8 +6,8 @@ over sorted pairs; prefixes are made of them at the end.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,19 +31,36 @@ def union_of_runs(runs: Iterable[tuple[int, int]]) -> Runs:
     return tuple(joined)
 
 
-def without(low: int, high: int, holes: Iterable[tuple[int, int]]) -> Runs:
-    """Return the integers from low to high that are in none of the holes.
+def runs_less(runs: Iterable[tuple[int, int]], holes: Sequence[tuple[int, int]]) -> Runs:
+    """Return the integers that are in one of the runs and in none of the holes.
 
-    :param holes: runs within low to high, ascending and apart.
+    :param runs: ascending and apart.
+    :param holes: ascending and apart.
     """
     left = []
-    for first, last in holes:
-        if low < first:
-            left.append((low, first - 1))
-        low = last + 1
-    if low <= high:
-        left.append((low, high))
+    at = 0
+    for low, high in runs:
+        while at < len(holes) and holes[at][1] < low:
+            at += 1
+        hole = at
+        while hole < len(holes) and holes[hole][0] <= high:
+            if low < holes[hole][0]:
+                left.append((low, holes[hole][0] - 1))
+            low = holes[hole][1] + 1
+            hole += 1
+        if low <= high:
+            left.append((low, high))
     return tuple(left)
+
+
+def runs_within(runs: Runs, low: int, high: int) -> Runs:
+    """Return the integers of a set that are from low to high."""
+    at = bisect_left(runs, low, key=lambda run: run[1])
+    part = []
+    while at < len(runs) and runs[at][0] <= high:
+        part.append((max(runs[at][0], low), min(runs[at][1], high)))
+        at += 1
+    return tuple(part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +92,16 @@ class _Cover(NamedTuple):
     What a prefix says holds for all of it that no longer prefix says otherwise for, as in a routing
     table. This is the two-colour case of Draves et al., "Constructing Optimal IP Routing Tables"
     (INFOCOM 1999).
+
+    :param cost: how many prefixes say something.
+    :param says: whether this prefix is in the set, its lowest address, and its number of host bits;
+        None where it leaves that to what is around it.
+    :param parts: the covers of what is in it.
     """
 
     cost: int
-    says: tuple[bool, Prefix] | None = None
-    halves: tuple[_Cover, _Cover] | None = None
+    says: tuple[bool, int, int] | None = None
+    parts: tuple[_Cover, ...] = ()
 
 
 _NOTHING_TO_SAY = _Cover(0)
@@ -90,50 +112,62 @@ def blocks_of(family: Family, runs: Runs) -> tuple[Block, ...]:
     if not runs:
         return ()
     low, high = runs[0][0], runs[-1][1]
-    around = Prefix.around(family, low, family.bits - (low ^ high).bit_length())
-    cover, _ = _covers(around, runs)
+    host_bits = (low ^ high).bit_length()
+    cover, _ = _covers(low >> host_bits << host_bits, host_bits, runs)
     # Each block with the exceptions found so far, in the order in which they are met.
     found: list[tuple[Prefix, list[Prefix]]] = []
     pending: list[tuple[_Cover, int]] = [(cover, -1)]
     while pending:
         cover, block = pending.pop()
         if cover.says is not None:
-            inside, prefix = cover.says
+            inside, low, host_bits = cover.says
+            prefix = Prefix(family, low, family.bits - host_bits)
             if inside:
                 found.append((prefix, []))
                 block = len(found) - 1
             else:
                 found[block][1].append(prefix)
-        if cover.halves is not None:
-            pending += [(cover.halves[1], block), (cover.halves[0], block)]
+        pending += [(part, block) for part in reversed(cover.parts)]
     return tuple(Block(prefix, tuple(excluding)) for prefix, excluding in found)
 
 
-def _covers(prefix: Prefix, runs: Runs) -> tuple[_Cover, _Cover]:
+def _covers(low: int, host_bits: int, runs: Runs) -> tuple[_Cover, _Cover]:
     """Return how to write a set where the default is not to be in it, and where it is to be.
 
-    :param prefix: where; the runs lie within it.
+    :param low: the lowest address of the prefix in which to write it.
+    :param host_bits: the number of host bits of this prefix.
+    :param runs: the set, within this prefix.
     """
+    high = low + (1 << host_bits) - 1
     if not runs:
-        return _NOTHING_TO_SAY, _Cover(1, (False, prefix))
-    if runs == ((prefix.address, prefix.last),):
-        return _Cover(1, (True, prefix)), _NOTHING_TO_SAY
-    middle = prefix.address + (prefix.last - prefix.address + 1) // 2
-    at = bisect_right(runs, (middle,))
-    below, above = runs[:at], runs[at:]
-    if below and below[-1][1] >= middle:
-        first, last = below[-1]
-        below = (*below[:-1], (first, middle - 1))
-        above = ((middle, last), *above)
-    length = prefix.length + 1
-    left_out, left_in = _covers(Prefix(prefix.family, prefix.address, length), below)
-    right_out, right_in = _covers(Prefix(prefix.family, middle, length), above)
-    as_out = _Cover(left_out.cost + right_out.cost, None, (left_out, right_out))
-    as_in = _Cover(left_in.cost + right_in.cost, None, (left_in, right_in))
+        return _NOTHING_TO_SAY, _Cover(1, (False, low, host_bits))
+    if runs == ((low, high),):
+        return _Cover(1, (True, low, host_bits)), _NOTHING_TO_SAY
+    first, last = runs[0][0], runs[-1][1]
+    outside = first == low and last == high
+    if outside:
+        first, last = runs[0][1] + 1, runs[-1][0] - 1
+    inner_bits = (first ^ last).bit_length()
+    if host_bits - inner_bits >= 2:
+        # All that is not alike lies in a much longer prefix. What is around that is at best said
+        # once, for the whole of this prefix.
+        inner_low = first >> inner_bits << inner_bits
+        inner_runs = runs_within(runs, inner_low, inner_low + (1 << inner_bits) - 1)
+        as_out, as_in = _covers(inner_low, inner_bits, inner_runs)
+        if outside:
+            return _Cover(as_in.cost + 1, (True, low, host_bits), (as_in,)), as_in
+        return as_out, _Cover(as_out.cost + 1, (False, low, host_bits), (as_out,))
+    middle = low + (1 << host_bits - 1)
+    below = _covers(low, host_bits - 1, runs_within(runs, low, middle - 1))
+    above = _covers(middle, host_bits - 1, runs_within(runs, middle, high))
+    as_out, as_in = (
+        _Cover(left.cost + right.cost, None, (left, right))
+        for left, right in zip(below, above, strict=True)
+    )
     if as_in.cost + 1 < as_out.cost:
-        as_out = _Cover(as_in.cost + 1, (True, prefix), as_in.halves)
+        as_out = _Cover(as_in.cost + 1, (True, low, host_bits), as_in.parts)
     elif as_out.cost + 1 < as_in.cost:
-        as_in = _Cover(as_out.cost + 1, (False, prefix), as_out.halves)
+        as_in = _Cover(as_out.cost + 1, (False, low, host_bits), as_out.parts)
     return as_out, as_in
 
 
