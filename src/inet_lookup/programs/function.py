@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import overload
 
 from ..errors import CompileError
+from .compiler.refusal import Refused
 from .compiler.source import FunctionSource
 from .compiler.unit import Unit, translate
 from .context import Context
@@ -57,18 +58,37 @@ class ProgramFunction:
         :raises CompileError: the function uses something that cannot be compiled.
         :raises InetLookupError: llvmlite, the extra ``compiler``, is not installed.
         """
-        return assemble_cached(self.check().ir)
+        return self.assemble(self.check())
+
+    def assemble(self, unit: Unit) -> bytes:
+        """Return the object of what :meth:`check` gave, as :meth:`compile` does.
+
+        :raises CompileError: the program is larger than any that the kernel takes.
+        :raises InetLookupError: llvmlite, the extra ``compiler``, is not installed.
+        """
+        try:
+            return assemble_cached(unit.ir, unit.size)
+        except Refused as refused:
+            raise self.source.refuse(self.source.node, refused) from None
 
     def __repr__(self) -> str:
         return f"<program {self.name} of {self.source.filename}:{self.source.node.lineno}>"
 
 
 @functools.lru_cache(maxsize=32)
-def assemble_cached(ir: str) -> bytes:
-    """Return the object of a module, assembled once."""
-    from .compiler.llvm import assemble
+def assemble_cached(ir: str, size: int) -> bytes:
+    """Return the object of a module, assembled once.
 
-    return assemble(ir)
+    :raises Refused: it exceeds a limit of the kernel.
+    """
+    from ..bpf.objects import ObjectFile
+    from .compiler.llvm import assemble
+    from .compiler.stack import require_stack
+
+    data = assemble(ir, size)
+    for program in ObjectFile.parse(data, name="the compiled program").programs.values():
+        require_stack(program.instructions)
+    return data
 
 
 @overload

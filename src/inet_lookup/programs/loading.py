@@ -82,10 +82,9 @@ def load(function: ProgramFunction) -> LoadedProgram:
     :raises PrivilegeError: ``CAP_BPF`` and ``CAP_NET_ADMIN`` are missing.
     """
     from ..bpf.objects import ObjectFile
-    from .function import assemble_cached
 
     unit = function.check()
-    file = ObjectFile.parse(assemble_cached(unit.ir), name=function.source.filename)
+    file = ObjectFile.parse(function.assemble(unit), name=function.source.filename)
     with ExitStack() as stack:
         maps = {}
         for name, declared in unit.maps.items():

@@ -16,9 +16,6 @@ from .ir import FunctionBuilder
 from .refusal import Refused
 from .values import U64_MAX, Int, Interval
 
-# Bounds are cut here, far beyond 64 bits: unrolled loops would make numbers of thousands of digits.
-_INFINITY = 2**256
-
 
 def fitting(flow: Flow, number: Int, what: str) -> Int:
     """Return an integer with its bounds, all of which 64 bits hold.
@@ -47,21 +44,17 @@ def _shown(number: int) -> str:
     return f"{sign}2**{bits - 1}" if abs(number) == 1 << (bits - 1) else f"about {sign}2**{bits}"
 
 
-def _clip(lo: int, hi: int) -> Interval:
-    return Interval(max(lo, -_INFINITY), min(hi, _INFINITY))
-
-
 def _add(a: Interval, b: Interval) -> Interval:
-    return _clip(a.lo + b.lo, a.hi + b.hi)
+    return Interval(a.lo + b.lo, a.hi + b.hi)
 
 
 def _subtract(a: Interval, b: Interval) -> Interval:
-    return _clip(a.lo - b.hi, a.hi - b.lo)
+    return Interval(a.lo - b.hi, a.hi - b.lo)
 
 
 def _multiply(a: Interval, b: Interval) -> Interval:
     corners = [x * y for x in a for y in b]
-    return _clip(min(corners), max(corners))
+    return Interval(min(corners), max(corners))
 
 
 def _mask(bounds: Interval) -> int:
@@ -73,7 +66,7 @@ def _and(a: Interval, b: Interval) -> Interval:
         return Interval(0, min(a.hi, b.hi))
     if a.lo >= 0 or b.lo >= 0:
         return Interval(0, a.hi if a.lo >= 0 else b.hi)
-    return _clip(-max(_mask(a), _mask(b)) - 1, max(a.hi, b.hi))
+    return Interval(-max(_mask(a), _mask(b)) - 1, max(a.hi, b.hi))
 
 
 def _or(a: Interval, b: Interval) -> Interval:
@@ -90,7 +83,7 @@ def _xor(a: Interval, b: Interval) -> Interval:
 
 def _signed(a: Interval, b: Interval) -> Interval:
     mask = _mask(a) | _mask(b)
-    return _clip(-mask - 1, mask)
+    return Interval(-mask - 1, mask)
 
 
 _COMMUTING: dict[type[ast.operator], tuple[str, Callable[[Interval, Interval], Interval]]] = {
@@ -112,12 +105,13 @@ def binary(builder: FunctionBuilder, flow: Flow, op: ast.operator, left: Int, ri
     b = flow.interval(right.ref, right.interval)
     if type(op) in _COMMUTING:
         name, bounds = _COMMUTING[type(op)]
-        return Int(builder.value(flow.block, f"{name} i64 {left.ref}, {right.ref}"), bounds(a, b))
+        ref = builder.value(flow.block, f"{name} i64 {left.ref}, {right.ref}")
+        return Int(ref, bounds(a, b).saturated)
     if isinstance(op, ast.LShift):
         _shift_amount(b)
         corners = [x << y for x in a for y in b]
         ref = builder.value(flow.block, f"shl i64 {left.ref}, {right.ref}")
-        return Int(ref, _clip(min(corners), max(corners)))
+        return Int(ref, Interval(min(corners), max(corners)).saturated)
     if isinstance(op, ast.RShift):
         _shift_amount(b)
         fitting(flow, left, "the number that is shifted right")
@@ -160,7 +154,7 @@ def invert(builder: FunctionBuilder, flow: Flow, number: Int) -> Int:
     """Compile ``~number``, which is ``-number - 1``."""
     bounds = flow.interval(number.ref, number.interval)
     ref = builder.value(flow.block, f"xor i64 {number.ref}, -1")
-    return Int(ref, Interval(-bounds.hi - 1, -bounds.lo - 1))
+    return Int(ref, Interval(-bounds.hi - 1, -bounds.lo - 1).saturated)
 
 
 _PREDICATES: dict[type[ast.cmpop], str] = {

@@ -8,9 +8,10 @@ import enum
 import ipaddress
 import operator
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType, WrapperDescriptorType
+from typing import Any, cast
 
+from ..maps import Array, Counters, Hash, LpmTrie, ProgramMap, SockArray
 from ..network_set import NetworkSet
 from ..verdict import Verdict
 from .refusal import Refused
@@ -73,8 +74,59 @@ _COMPARE: dict[type[ast.cmpop], Callable[..., Any]] = {
     ast.IsNot: operator.is_not,
 }
 
-# Beyond this a constant is a mistake, and computing it could take for ever.
+# Beyond these a constant is a mistake, and computing it could take for ever.
 _BITS = 4096
+_ELEMENTS = 1 << 20
+
+ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address)
+NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+CALLABLE = (BuiltinFunctionType, FunctionType, type)
+
+# Values of just these types never change and behave as Python's own; a subclass may do anything.
+_IMMUTABLE = frozenset(
+    {
+        NoneType,
+        bool,
+        int,
+        str,
+        bytes,
+        range,
+        *ADDRESSES,
+        *NETWORKS,
+        NetworkSet,
+        Array,
+        Counters,
+        Hash,
+        LpmTrie,
+        SockArray,
+    }
+)
+
+# A class that changes one of int's operators does not count as integers do.
+_OPERATORS = {
+    name for name, value in vars(int).items() if isinstance(value, WrapperDescriptorType)
+} - {"__getattribute__", "__repr__"}
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is an integer that counts as all do: a truth value and ``IntEnum`` are.
+
+    A member of an ``IntFlag`` is not: what ``~`` makes of it depends on the other flags.
+    """
+    if type(value) in (bool, int):
+        return True
+    return isinstance(value, int) and all(
+        getattr(type(value), name) is getattr(int, name) for name in _OPERATORS
+    )
+
+
+def is_address(value: object) -> bool:
+    """Whether a value is an address that one of a packet's can equal.
+
+    An ``IPv4Interface`` is an ``IPv4Address`` by its class, but equal to none; nor is an IPv6
+    address with a scope, which no packet's address has.
+    """
+    return type(value) in ADDRESSES and getattr(value, "scope_id", None) is None
 
 
 def check(name: str, value: object) -> object:
@@ -82,19 +134,56 @@ def check(name: str, value: object) -> object:
 
     :raises Refused: it could change after compiling, or means nothing in the kernel.
     """
-    if isinstance(value, list | dict | set | bytearray):
-        kind = type(value).__name__
+    if type(value) in _IMMUTABLE or isinstance(value, (*CALLABLE, ModuleType, enum.Enum)):
+        return value
+    if type(value) in (tuple, frozenset) or _is_named_tuple(value):
+        for item in cast("tuple[object, ...]", value):
+            check(name, item)
+        return value
+    if _is_frozen_dataclass(value):
+        return value
+    kind = type(value).__name__
+    if isinstance(value, bytearray | dict | list | set):
         better = {"list": "a tuple", "set": "a frozenset"}.get(kind, "an Array or Hash map")
         raise Refused(
             f"{name!r} is a {kind}, which can change after the program is compiled",
             f"make it {better}",
         )
-    if isinstance(value, float | complex):
-        raise Refused(f"{name!r} is a {type(value).__name__}; BPF has integers only")
-    if isinstance(value, tuple) and not dataclasses.is_dataclass(value):
-        for item in value:
-            check(name, item)
-    return value
+    if isinstance(value, complex | float):
+        raise Refused(f"{name!r} is a {kind}; BPF has integers only", "make it an integer")
+    if isinstance(value, ADDRESSES):
+        raise Refused(
+            f"{name!r} is an {kind}, which equals no address of a packet",
+            "use its .ip or its .network",
+        )
+    if isinstance(value, ProgramMap):
+        raise Refused(
+            f"{name!r} is a {kind}, and what a subclass changes is not compiled",
+            "use Array, Counters, Hash, LpmTrie or SockArray itself",
+        )
+    if callable(value):
+        raise Refused(
+            f"{name!r} is a {kind}, not a function marked with @inline",
+            "move what is to be called into a plain function and decorate that with @inline",
+        )
+    raise Refused(
+        f"{name!r} is a {kind}, which may change after the program is compiled",
+        "take what it holds into integers, tuples, a NamedTuple or a frozen dataclass",
+    )
+
+
+def _is_named_tuple(value: object) -> bool:
+    return (
+        isinstance(value, tuple) and type(value).__bases__ == (tuple,) and hasattr(value, "_fields")
+    )
+
+
+def _is_frozen_dataclass(value: object) -> bool:
+    return (
+        dataclasses.is_dataclass(value)
+        and not isinstance(value, type)
+        and bool(getattr(type(value), "__dataclass_params__").frozen)  # noqa: B009 (not in typeshed)
+    )
 
 
 def attribute(value: object, name: str) -> object:
@@ -107,13 +196,11 @@ def attribute(value: object, name: str) -> object:
         or (isinstance(value, type) and issubclass(value, enum.Enum))
         or (isinstance(value, tuple) and name in getattr(value, "_fields", ()))
         or (
-            dataclasses.is_dataclass(value)
-            and not isinstance(value, type)
-            and getattr(type(value), "__dataclass_params__").frozen  # noqa: B009 (not in typeshed)
-            and name in {field.name for field in dataclasses.fields(value)}
+            _is_frozen_dataclass(value)
+            and name in {field.name for field in dataclasses.fields(cast("Any", value))}
         )
         or (
-            isinstance(value, _IP_OBJECTS)
+            isinstance(value, ADDRESSES + NETWORKS)
             and name in ("version", "prefixlen", "network_address", "broadcast_address")
         )
         or (isinstance(value, range) and name in ("start", "stop", "step"))
@@ -126,42 +213,87 @@ def attribute(value: object, name: str) -> object:
     try:
         return check(name, getattr(value, name))
     except AttributeError:
-        raise Refused(f"{value!r} has no attribute {name!r}") from None
+        raise Refused(
+            f"{getattr(value, '__name__', repr(value))} has no attribute {name!r}",
+            undefined=isinstance(value, ModuleType),
+        ) from None
 
 
-_IP_OBJECTS = (
-    ipaddress.IPv4Address,
-    ipaddress.IPv6Address,
-    ipaddress.IPv4Network,
-    ipaddress.IPv6Network,
-)
+def truth(value: object) -> bool:
+    """Return whether Python takes a constant for true.
+
+    :raises Refused: it may be true now and false later.
+    """
+    _require_constant_behaviour(value)
+    return bool(value)
 
 
 def call(function: Callable[..., object], args: list[object], kwargs: dict[str, object]) -> object:
     """Return the result of a pure function of constants.
 
-    :raises Refused: the function raises an exception on them.
+    :raises Refused: the function raises an exception on them, or would run for long.
     """
-    try:
-        return function(*args, **kwargs)
-    except Exception as error:
-        raise Refused(f"{_message(error)}") from None
+    for argument in (*args, *kwargs.values()):
+        if not (function is len and isinstance(argument, Array | Counters | SockArray)):
+            _require_constant_behaviour(argument)
+        elif argument.max_entries == 0:
+            raise Refused("this map has no size yet", "declare it with max_entries")
+        if isinstance(argument, FunctionType | BuiltinFunctionType):
+            raise Refused("a function cannot be passed on", "compute it in a module constant")
+        if function in _ITERATE and isinstance(argument, range):
+            _require_size(len(argument[: _ELEMENTS + 1]))
+        if function in _ITERATE and isinstance(argument, NETWORKS):
+            _require_size(argument.num_addresses)
+    return _evaluate(function, *args, **kwargs)
+
+
+_ITERATE: frozenset[object] = frozenset({frozenset, max, min, sum, tuple})
+
+
+def item(container: object, index: object) -> object:
+    """Return ``container[index]``.
+
+    :raises Refused: Python raises an exception, or what is indexed is no tuple or the like.
+    """
+    if not isinstance(container, (bytes, enum.EnumMeta, range, str, tuple, *NETWORKS)):
+        raise Refused(f"a {type(container).__name__} cannot be indexed in a program", "use a tuple")
+    return _evaluate(operator.getitem, container, index)
 
 
 def binary(op: ast.operator, left: object, right: object) -> object:
-    """Return ``left op right`` as Python computes it."""
+    """Return ``left op right`` as Python computes it.
+
+    :raises Refused: Python raises an exception, or the result is no value for a program.
+    """
     function = _BINARY.get(type(op))
     if function is None:
         raise Refused("this operator is not supported")
+    for operand in (left, right):
+        _require_constant_behaviour(operand)
+        if isinstance(operand, str | bytes):
+            raise Refused("strings are not supported", "compute what they say in a module constant")
     if isinstance(op, ast.LShift | ast.Pow) and isinstance(right, int):
         size = left.bit_length() if isinstance(left, int) else 1
         if right < 0 or (right + size if isinstance(op, ast.LShift) else right * size) > _BITS:
             raise Refused(f"the result of this constant expression exceeds {_BITS} bits")
-    return _evaluate(function, left, right)
+    if isinstance(op, ast.Mult):
+        for sequence, times in ((left, right), (right, left)):
+            if isinstance(sequence, tuple) and isinstance(times, int):
+                _require_size(len(sequence) * times)
+    result = _evaluate(function, left, right)
+    if isinstance(result, int) and result.bit_length() > _BITS:
+        raise Refused(f"the result of this constant expression exceeds {_BITS} bits")
+    if isinstance(result, tuple | frozenset):
+        _require_size(len(result))
+    return result
 
 
 def unary(op: ast.unaryop, operand: object) -> object:
-    """Return ``op operand`` as Python computes it."""
+    """Return ``op operand`` as Python computes it.
+
+    :raises Refused: Python raises an exception, or the result is no value for a program.
+    """
+    _require_constant_behaviour(operand)
     return _evaluate(_UNARY[type(op)], operand)
 
 
@@ -171,21 +303,39 @@ def compare(op: ast.cmpop, left: object, right: object) -> object:
     :raises Refused: the comparison raises an exception, or is of identity between values.
     """
     if isinstance(op, ast.Is | ast.IsNot):
-        singletons = (bool, type(None), Verdict)
+        singletons = (bool, NoneType, Verdict)
         if not isinstance(left, singletons) or not isinstance(right, singletons):
             raise Refused("'is' compares identity, which numbers do not have", "use ==")
+    _require_constant_behaviour(left)
+    _require_constant_behaviour(right)
     return _evaluate(_COMPARE[type(op)], left, right)
 
 
-def _evaluate(function: Callable[..., object], *operands: object) -> object:
+def _require_constant_behaviour(value: object) -> None:
+    """Refuse what an operation may ask about its changing content, or run code of the user for."""
+    if isinstance(value, ProgramMap):
+        raise Refused(
+            "this asks for the content of a map, which changes",
+            "use the methods of the map, or 'in' on a Hash or LpmTrie",
+        )
+    if _is_frozen_dataclass(value):
+        raise Refused(
+            f"a {type(value).__name__} can only be asked for its fields", "name the field"
+        )
+
+
+def _require_size(count: int) -> None:
+    if count > _ELEMENTS:
+        raise Refused(
+            f"a constant of more than {_ELEMENTS} elements is too large", "use a range, or a map"
+        )
+
+
+def _evaluate(function: Callable[..., object], *args: object, **kwargs: object) -> object:
     try:
-        result = function(*operands)
+        result = function(*args, **kwargs)
     except Exception as error:
-        raise Refused(f"{_message(error)}") from None
-    if isinstance(result, float | complex):
+        raise Refused(f"Python raises {type(error).__name__} here: {error}") from None
+    if isinstance(result, complex | float):
         raise Refused("the result is a float; BPF has integers only", "use // for division")
     return result
-
-
-def _message(error: Exception) -> str:
-    return f"Python raises {type(error).__name__} here: {error}"

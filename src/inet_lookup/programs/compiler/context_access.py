@@ -16,7 +16,7 @@ from ..context import FIELDS, Address
 from .flow import Flow, join
 from .ir import FunctionBuilder
 from .membership import search
-from .values import Bool, Int, Interval, Side
+from .values import Int, Interval, SelectedSocket, Side
 
 _SK_OFFSET = 0
 
@@ -42,11 +42,11 @@ class ContextReader:
             known = flow.loads[key] = Int(ref, Interval(field.lo, field.hi))
         return known
 
-    def has_socket(self, flow: Flow) -> Bool:
+    def selected_socket(self, flow: Flow) -> SelectedSocket:
         """Return whether a socket is selected; read anew, since a redirect changes it."""
         pointer = self._pointer(flow, _SK_OFFSET)
         sk = self._builder.value(flow.block, f"load volatile ptr, ptr {pointer}, align 8")
-        return Bool(self._builder.value(flow.block, f"icmp ne ptr {sk}, null"))
+        return SelectedSocket(self._builder.value(flow.block, f"icmp ne ptr {sk}, null"))
 
     def _pointer(self, flow: Flow, offset: int) -> str:
         name = "llvm.preserve.static.offset"

@@ -19,6 +19,11 @@ def quoted(text: str) -> str:
     )
 
 
+def _column(column: int) -> int:
+    # BTF keeps ten bits of it; LLVM would let the others run over into the line.
+    return column if column < 1024 else 0
+
+
 class DebugInfo:
     """Collects metadata nodes; a node is named by its number."""
 
@@ -57,7 +62,7 @@ class DebugInfo:
 
     def location(self, line: int, column: int, scope: int, inlined_at: int | None) -> int:
         """Return the node of a place in the source, with the call that it was inlined at."""
-        text = f"line: {line}, column: {column}, scope: !{scope}"
+        text = f"line: {line}, column: {_column(column)}, scope: !{scope}"
         if inlined_at is None:
             return self.node(f"!DILocation({text})")
         return self.node(f"!DILocation({text}, inlinedAt: !{inlined_at})")
@@ -66,7 +71,7 @@ class DebugInfo:
         """Return a new node for one inlined call; calls of one place must stay apart."""
         outer = "" if inlined_at is None else f", inlinedAt: !{inlined_at}"
         return self._append(
-            f"distinct !DILocation(line: {line}, column: {column}, scope: !{scope}{outer})"
+            f"distinct !DILocation(line: {line}, column: {_column(column)}, scope: !{scope}{outer})"
         )
 
     def map_definition(self, name: str, line: int, attributes: Sequence[tuple[str, int]]) -> int:

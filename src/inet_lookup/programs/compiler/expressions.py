@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import ipaddress
+import enum
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ..context import FIELDS as CONTEXT_FIELDS
 from ..inline import inline_source
@@ -150,6 +150,8 @@ class Expressions:
                 f"{what} is an address, not a number",
                 "compare it with ip_address(...), use 'in' with a network, or ctx.local_ip4",
             )
+        if isinstance(value, Constant) and isinstance(value.value, enum.Flag):
+            raise Refused(f"{what} is a flag, {value.value!r}", f"use {value.value.name}.value")
         raise Refused(f"{what} is {kind(value)}, not an integer")
 
     def _value(self, node: ast.expr, flow: Flow) -> Value:
@@ -162,8 +164,8 @@ class Expressions:
                 return self._attribute(self.value(base, flow), attr, flow)
             case ast.Subscript():
                 return self._subscript(node, flow)
-            case ast.BinOp(left=left, op=op, right=right):
-                return self._binary(op, self.value(left, flow), self.value(right, flow), flow)
+            case ast.BinOp():
+                return self._operations(node, flow)
             case ast.UnaryOp(op=ast.Not()):
                 return self._materialize(node, flow)
             case ast.UnaryOp(op=op, operand=operand):
@@ -226,7 +228,7 @@ class Expressions:
         if attr in ("local_ip6", "remote_ip6"):
             return AddressWords(_SIDES[attr.removesuffix("_ip6")])
         if attr == "sk":
-            return SelectedSocket()
+            return self._reader.selected_socket(flow)
         if attr in CONTEXT_FIELDS:
             return self._reader.field(flow, attr)
         from difflib import get_close_matches
@@ -249,15 +251,16 @@ class Expressions:
                 if not isinstance(index, Constant) or not isinstance(index.value, int | None):
                     raise Refused("a slice needs constant integers")
                 bounds.append(index.value)
-            return Constant(constants.call(_item, [base.value, slice(*bounds)], {}))
+            return Constant(constants.item(base.value, slice(*bounds)))
         index = self.value(node.slice, flow)
         match base:
             case Constant(value=ProgramMap() as table):
                 return map_access.get_item(self._map_call(flow), table, index)
             case AddressWords(side):
-                if not isinstance(index, Constant) or index.value not in (0, 1, 2, 3):
+                word = index.value if isinstance(index, Constant) else None
+                if not isinstance(word, int) or not 0 <= word <= 3:
                     raise Refused("the four words of an address need a constant index, 0 to 3")
-                return self._reader.field(flow, f"{side}_ip6", int(str(index.value)))
+                return self._reader.field(flow, f"{side}_ip6", int(word))
             case TupleValue(items):
                 if not isinstance(index, Constant) or not isinstance(index.value, int):
                     raise Refused("a tuple needs a constant index")
@@ -270,8 +273,23 @@ class Expressions:
                         f"{kind(base)} cannot be indexed by a value known only at run time",
                         "use an Array map, or match",
                     )
-                return Constant(constants.call(_item, [constant, index.value], {}))
+                return Constant(constants.item(constant, index.value))
         raise Refused(f"{kind(base)} cannot be indexed")
+
+    def _operations(self, node: ast.BinOp, flow: Flow) -> Value:
+        # A long sum nests on the left, as deep as it is long.
+        chain = [node]
+        while isinstance(chain[-1].left, ast.BinOp):
+            chain.append(chain[-1].left)
+        result = self.value(chain[-1].left, flow)
+        for operation in reversed(chain):
+            right = self.value(operation.right, flow)
+            self._locate(operation)
+            try:
+                result = self._binary(operation.op, result, right, flow)
+            except Refused as refused:
+                raise self._source.refuse(operation, refused) from None
+        return result
 
     def _binary(self, op: ast.operator, left: Value, right: Value, flow: Flow) -> Value:
         if isinstance(left, Constant) and isinstance(right, Constant):
@@ -465,7 +483,9 @@ class Expressions:
             case (AddressValue(side), Constant(value=address)) | (
                 Constant(value=address),
                 AddressValue(side),
-            ) if isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
+            ) if isinstance(address, constants.ADDRESSES):
+                if not constants.is_address(address):
+                    return self._decided(False, flow)
                 return self._reader.equals(flow, side, address)
         other_side = right if isinstance(left, AddressValue) else left
         raise Refused(
@@ -494,10 +514,11 @@ class Expressions:
             case Maybe(present):
                 there, missing = self._truth_bit(present, flow)
                 return missing, there
-            case SelectedSocket():
-                has = self._reader.has_socket(flow)
-                there, missing = self._truth_bit(has.ref, flow)
+            case SelectedSocket(present):
+                there, missing = self._truth_bit(present, flow)
                 return missing, there
+            case Undefined(problem, hint):
+                raise Refused(f"this {problem}", hint)
         return self._decided(False, flow)
 
     def _contains(self, item: Value, container: Value, flow: Flow) -> Split:
@@ -532,22 +553,21 @@ class Expressions:
         return None if joined is None else joined[0], current
 
     def _contains_address(self, side: Side, target: object, flow: Flow) -> Split:
-        networks = (ipaddress.IPv4Network, ipaddress.IPv6Network)
-        addresses = (ipaddress.IPv4Address, ipaddress.IPv6Address)
-        if isinstance(target, networks):
+        if isinstance(target, constants.NETWORKS):
             return self._reader.in_network(flow, side, target)
         if isinstance(target, NetworkSet):
             return self._reader.in_intervals(flow, side, target.intervals(4), target.intervals(6))
-        if isinstance(target, tuple | frozenset | list):
-            if any(isinstance(element, networks) for element in target):
+        if isinstance(target, tuple | frozenset):
+            if any(isinstance(element, constants.NETWORKS) for element in target):
                 raise Refused(
                     f"a {type(target).__name__} holds what is equal, and no address equals a "
                     "network",
                     'use NetworkSet("192.0.2.0/24", ...)',
                 )
-            if all(isinstance(element, addresses) for element in target):
+            if all(isinstance(element, constants.ADDRESSES) for element in target):
+                possible = [element for element in target if constants.is_address(element)]
                 v4, v6 = (
-                    intervals_of(int(a) for a in target if a.version == version)
+                    intervals_of(int(a) for a in possible if a.version == version)
                     for version in (4, 6)
                 )
                 return self._reader.in_intervals(flow, side, v4, v6)
@@ -568,9 +588,12 @@ class Expressions:
                 if target
                 else []
             )
-        elif isinstance(target, tuple | frozenset | list):
-            if not all(isinstance(element, int) for element in target):
-                raise Refused(f"an integer is looked up in {kind(Constant(target))}")
+        elif isinstance(target, tuple | frozenset):
+            if not all(constants.is_integer(element) for element in target):
+                raise Refused(
+                    f"an integer is looked up in {kind(Constant(target))}",
+                    "use a tuple or frozenset of integers",
+                )
             intervals = intervals_of(int(element) for element in target)
         else:
             raise Refused(
@@ -611,7 +634,7 @@ class Expressions:
     def _truth(self, value: Value, flow: Flow, node: ast.expr) -> Split:
         match value:
             case Constant(value=constant):
-                return self._decided(bool(constant), flow)
+                return self._decided(constants.truth(constant), flow)
             case Bool(ref):
                 return self._truth_bit(ref, flow)
             case VerdictValue():
@@ -682,16 +705,17 @@ class Expressions:
         arguments, keywords = self._arguments(node, flow)
         if source is not None:
             return self._inline(source, self._bind(source, arguments, keywords), flow, node)
-        if callable(target) and target in constants.PURE:
+        plain = isinstance(target, constants.CALLABLE)
+        if plain and target in constants.PURE:
             values = [*arguments, *keywords.values()]
             if all(isinstance(value, Constant) for value in values):
                 result = constants.call(
-                    target,
+                    cast("Callable[..., object]", target),
                     [argument.value for argument in arguments if isinstance(argument, Constant)],
                     {k: v.value for k, v in keywords.items() if isinstance(v, Constant)},
                 )
                 return Constant(result)
-        if not keywords and callable(target):
+        if not keywords and plain:
             if target in _BYTE_ORDER and len(arguments) == 1:
                 return self._swap(target, arguments[0], flow)
             if target is bool and len(arguments) == 1:
@@ -716,6 +740,12 @@ class Expressions:
     ) -> dict[str, Value]:
         import inspect
 
+        parameters = source.node.args
+        if parameters.vararg or parameters.kwarg:
+            raise Refused(
+                f"{source.name}() takes any number of arguments, which is not supported",
+                "name its parameters, or pass a tuple",
+            )
         try:
             bound = inspect.signature(source.function).bind(*arguments, **keywords)
         except TypeError as error:
@@ -812,10 +842,6 @@ def _no_call(target: object) -> tuple[str, str]:
             "compute it in a module constant, or compare the parts",
         )
     return f"{name}() cannot be called in a program", "write it with the operators, or a map"
-
-
-def _item(container: object, index: object) -> object:
-    return container[index]  # type: ignore[index]
 
 
 def _is_bool(*values: Value) -> bool:

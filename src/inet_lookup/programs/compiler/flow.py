@@ -8,8 +8,11 @@ keeps just what every path knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from ..network_set import NetworkSet
 from ..verdict import Verdict
+from .constants import is_integer
 from .ir import Block, FunctionBuilder
 from .values import (
     BIT,
@@ -33,9 +36,10 @@ class Flow:
     :ivar variables: the local variables of the function (or inlined function) being compiled.
     :ivar facts: bounds proven on this path, by the name of the LLVM value.
     :ivar loads: context fields already read on this path.
+    :ivar impossible: whether what is proven contradicts itself, so that the path is never taken.
     """
 
-    __slots__ = ("block", "facts", "loads", "variables")
+    __slots__ = ("block", "facts", "impossible", "loads", "variables")
 
     def __init__(
         self,
@@ -48,10 +52,13 @@ class Flow:
         self.variables = variables
         self.facts = facts
         self.loads = loads
+        self.impossible = False
 
     def fork(self, block: Block) -> Flow:
         """Return a copy of this path that goes on in another block."""
-        return Flow(block, dict(self.variables), dict(self.facts), dict(self.loads))
+        copy = Flow(block, dict(self.variables), dict(self.facts), dict(self.loads))
+        copy.impossible = self.impossible
+        return copy
 
     def interval(self, ref: str, bounds: Interval) -> Interval:
         """Return the bounds of a value on this path."""
@@ -61,18 +68,15 @@ class Flow:
     def learn(self, ref: str, bounds: Interval) -> None:
         """Note bounds that hold on this path from here on."""
         known = self.facts.get(ref)
-        self.facts[ref] = bounds if known is None else known.intersection(bounds)
-
-    @property
-    def impossible(self) -> bool:
-        """Whether what is known contradicts itself, so that this path is never taken."""
-        return any(fact.empty for fact in self.facts.values())
+        bounds = bounds if known is None else known.intersection(bounds)
+        self.facts[ref] = bounds
+        self.impossible = self.impossible or bounds.empty
 
 
 def int_constant(value: int) -> Int:
     """Return a Python integer as a value of the program."""
     wrapped = value & U64_MAX
-    return Int(str(wrapped), Interval(value, value))
+    return Int(str(wrapped), Interval(value, value).saturated)
 
 
 def as_int(builder: FunctionBuilder, flow: Flow, value: Value) -> Int | None:
@@ -83,7 +87,9 @@ def as_int(builder: FunctionBuilder, flow: Flow, value: Value) -> Int | None:
         case Bool(ref):
             bounds = flow.interval(ref, BIT)
             return Int(builder.value(flow.block, f"zext i1 {ref} to i64"), bounds)
-        case Constant(value=bool() | int() as constant) if not isinstance(constant, Verdict):
+        case Constant(value=int() as constant) if is_integer(constant) and not isinstance(
+            constant, Verdict
+        ):
             return int_constant(int(constant))
         case Maybe(present, ref, interval) if flow.facts.get(present) == Interval(1, 1):
             return Int(ref, flow.interval(ref, interval))
@@ -123,10 +129,32 @@ def _as_maybe(builder: FunctionBuilder, flow: Flow, value: Value) -> Maybe | Non
 
 def _same(first: Value, second: Value) -> bool:
     if isinstance(first, Constant) and isinstance(second, Constant):
-        return first.value is second.value or (
-            type(first.value) is type(second.value) and first.value == second.value
-        )
+        return _same_constant(first.value, second.value)
     return first == second
+
+
+_COMPARABLE = (
+    bytes,
+    int,
+    range,
+    str,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    NetworkSet,
+)
+
+
+def _same_constant(first: object, second: object) -> bool:
+    """Whether no program can tell two constants apart, as it can ``1`` and ``True``."""
+    if first is second:
+        return True
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_same_constant, first, second))
+    return isinstance(first, _COMPARABLE) and first == second
 
 
 def merge(
@@ -195,6 +223,24 @@ def _hull(intervals: Sequence[Interval]) -> Interval:
     return Interval(min(i.lo for i in intervals), max(i.hi for i in intervals))
 
 
+def _common_facts(flows: Sequence[Flow]) -> dict[str, Interval]:
+    first, *others = (flow.facts for flow in flows)
+    common = {}
+    for ref, fact in first.items():
+        bounds = fact
+        for facts in others:
+            other = facts.get(ref)
+            # Most are of before the paths parted: a long function has thousands of them.
+            if other is fact:
+                continue
+            if other is None:
+                break
+            bounds = _hull([bounds, other])
+        else:
+            common[ref] = bounds
+    return common
+
+
 def join(
     builder: FunctionBuilder,
     flows: Sequence[Flow],
@@ -219,11 +265,7 @@ def join(
         for name in names
     }
     merged = [merge(builder, target, flows, column) for column in zip(*rows, strict=True)]
-    facts = {
-        ref: _hull([flow.facts[ref] for flow in flows])
-        for ref in flows[0].facts
-        if all(ref in flow.facts for flow in flows)
-    }
+    facts = _common_facts(flows)
     loads = {
         key: load
         for key, load in flows[0].loads.items()

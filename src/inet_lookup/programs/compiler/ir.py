@@ -22,6 +22,7 @@ class FunctionBuilder:
     :param name: the function's symbol.
     :param section: the ELF section that it goes to.
     :param debug_info: where the metadata of source locations is kept.
+    :ivar size: how much has been compiled so far: instructions, arms of jumps, and statements.
     """
 
     def __init__(self, name: str, section: str, debug_info: DebugInfo) -> None:
@@ -32,7 +33,7 @@ class FunctionBuilder:
         self.size = 0
         self._blocks: list[Block] = []
         self._values = 0
-        self._slots: dict[str, str] = {}
+        self._slots: dict[str, int] = {}
         self._declarations: dict[str, str] = {}
         self.entry = self.new_block("entry")
 
@@ -72,6 +73,7 @@ class FunctionBuilder:
         """End a block with a jump by an ``i64``; LLVM makes bit tests and search trees of it."""
         arms = " ".join(f"i64 {value}, label %{target.label}" for value, target in cases)
         self.emit(block, f"switch i64 {ref}, label %{default.label} [{arms}]")
+        self.size += len(cases)
         block.ended = True
 
     def unreachable(self, block: Block) -> None:
@@ -82,17 +84,17 @@ class FunctionBuilder:
     def phi(self, block: Block, type_: str, incoming: list[tuple[str, Block]]) -> str:
         """Return the value that depends on which block control came from."""
         arms = ", ".join(f"[ {ref}, %{source.label} ]" for ref, source in incoming)
+        self.size += len(incoming)
         return self.value(block, f"phi {type_} {arms}")
 
     def stack_slot(self, name: str, size: int) -> str:
         """Return a pointer to ``size`` bytes of stack, the same for every use of ``name``.
 
-        Slots are shared because the kernel gives a program 512 bytes of stack in all.
+        Slots are shared because the kernel gives a program 512 bytes of stack in all. What one
+        holds is good until its name is used again.
         """
-        key = f"{name}{size}"
-        if key not in self._slots:
-            self._slots[key] = f"%slot.{key}"
-        return self._slots[key]
+        self._slots[name] = max(size, self._slots.get(name, 0))
+        return f"%slot.{name}"
 
     def declare(self, name: str, signature: str) -> None:
         """Declare an LLVM intrinsic; ``signature`` has ``{}`` where the name goes."""
@@ -108,9 +110,8 @@ class FunctionBuilder:
         for block in self._blocks:
             lines.append(f"{block.label}:")
             if block is self.entry:
-                for key, slot in self._slots.items():
-                    size = key.lstrip("abcdefghijklmnopqrstuvwxyz_")
-                    lines.append(f"  {slot} = alloca [{size} x i8], align 8")
+                for name, size in self._slots.items():
+                    lines.append(f"  %slot.{name} = alloca [{size} x i8], align 8")
             lines.extend(block.lines)
         lines.append("}")
         return "\n".join(lines) + "\n"

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from ...errors import InetLookupError
+from .refusal import Refused
 
 # The instruction set of Linux 5.1: 32-bit operations and jumps. Every kernel that has the socket
 # lookup hook (5.9) takes it.
-_CPU = "v3"
+_CPU: Final = "v3"
+
+# LLVM ends the process where a program needs more stack than it may have. So it may have plenty,
+# and ``limits`` looks at what it has used.
+_STACK_OPTION: Final = "-bpf-stack-size=1000000"
+
+# LLVM ends the process where a jump is longer than the 32,767 instructions that it reaches. No
+# operation becomes more than ten instructions; above this, LLVM runs in a process of its own.
+_SAFE_SIZE: Final = 3000
+_TOO_FAR: Final = b"Branch target out of insn range"
+
+_CHILD: Final = """\
+import resource, sys
+sys.path[:] = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+from inet_lookup.programs.compiler.llvm import assemble
+sys.stdout.buffer.write(assemble(sys.stdin.buffer.read().decode(), 0))
+"""
 
 
-def assemble(ir: str) -> bytes:
+def assemble(ir: str, size: int) -> bytes:
     """Return the ELF object that LLVM makes of a module.
 
+    :param size: how many operations it has.
+    :raises Refused: the program is larger than jumps reach.
     :raises InetLookupError: llvmlite is not installed, or its LLVM has no BPF target.
     """
+    if size > _SAFE_SIZE:
+        return _assemble_apart(ir)
     llvm, target = _target()
     machine = target.create_target_machine(cpu=_CPU, opt=2)
     module = llvm.parse_assembly(ir)
@@ -28,6 +52,23 @@ def assemble(ir: str) -> bytes:
     passes.getModulePassManager().run(module, passes)
     result: bytes = machine.emit_object(module)
     return result
+
+
+def _assemble_apart(ir: str) -> bytes:
+    # -S: the child finds modules where this process does, and nowhere else.
+    package = str(Path(__file__).parents[3])
+    command = [sys.executable, "-S", "-c", _CHILD, package, *sys.path]
+    done = subprocess.run(command, input=ir.encode(), capture_output=True, check=False)
+    if done.returncode == 0:
+        return done.stdout
+    if _TOO_FAR in done.stderr:
+        raise Refused(
+            "the program is too large: a jump in it would have to reach further than the 32767 "
+            "instructions that a jump can",
+            "loops are unrolled and calls inlined: make them shorter, or use a map",
+        )
+    said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+    raise InetLookupError(f"LLVM failed with status {done.returncode} and said: {said[-1]}")
 
 
 @lru_cache(maxsize=1)
@@ -43,9 +84,11 @@ def _target() -> tuple[Any, Any]:
     llvm.initialize_all_asmprinters()
     triple = "bpfel" if sys.byteorder == "little" else "bpfeb"
     try:
-        return llvm, llvm.Target.from_triple(triple)
+        target = llvm.Target.from_triple(triple)
     except RuntimeError as error:
         raise InetLookupError(
             f"this build of llvmlite ({llvm.llvm_version_info}) cannot make BPF: {error}",
             hint="install llvmlite from PyPI, whose LLVM has every target",
         ) from None
+    llvm.set_option("inet-lookup", _STACK_OPTION)
+    return llvm, target

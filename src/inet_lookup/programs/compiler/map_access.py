@@ -386,7 +386,7 @@ def _in_range(call: MapCall, table: ProgramMap, index: Value, hint: str) -> Int:
 
 
 def _index_key(call: MapCall, index: Int) -> str:
-    slot = call.builder.stack_slot("index", 4)
+    slot = call.builder.stack_slot("key", 4)
     narrow = call.value(f"trunc i64 {index.ref} to i32")
     call.emit(f"store i32 {narrow}, ptr {slot}, align 4")
     return slot
@@ -400,7 +400,6 @@ def _key(call: MapCall, table: ProgramMap, key: Value) -> str:
     items = _parts(key, spec.single)
     if len(items) != len(spec.parts):
         raise Refused(f"a key of {call.maps.name(table)!r} has {len(spec.parts)} parts")
-    # Numbers are checked before the slot is written: reading them may use the same slot.
     numbers = [
         call.integer(item, "a part of the key") if kind == "int" else None
         for kind, item in zip(spec.parts, items, strict=True)
@@ -423,7 +422,7 @@ def _trie_key(call: MapCall, table: LpmTrie, key: Value) -> str:
     scope = call.integer(items[0], "the first part of the key") if table.scoped else None
     if scope is not None and scope.interval.hi >= 2**32:
         raise Refused("the first part of the key may exceed 32 bits", "keep it: x & 0xFFFF_FFFF")
-    slot = call.builder.stack_slot("lpm", table.key_size)
+    slot = call.builder.stack_slot("key", table.key_size)
     call.emit(f"store i32 {8 * (table.key_size - 4)}, ptr {slot}, align 4")
     offset = 4
     if scope is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..maps import ProgramMap
 from .debug_info import DebugInfo
 from .source import FunctionSource
@@ -10,12 +12,14 @@ from .source import FunctionSource
 class MapTable:
     """Names each map once, after the variable that holds it.
 
-    :param sources: the functions whose surroundings are searched for that variable; inlined
+    :param reserved: the object's other symbols.
+    :ivar sources: the functions whose surroundings are searched for that variable; inlined
         functions add theirs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reserved: Iterable[str]) -> None:
         self.sources: list[FunctionSource] = []
+        self._reserved = frozenset(reserved)
         self._maps: dict[int, tuple[str, ProgramMap]] = {}
 
     def name(self, table: ProgramMap) -> str:
@@ -24,7 +28,7 @@ class MapTable:
         if known is not None:
             return known[0]
         name = self._variable(table)
-        taken = {other for other, _ in self._maps.values()}
+        taken = self._reserved.union(other for other, _ in self._maps.values())
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name}_{number}", number + 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import functools
 import linecache
 from collections.abc import Callable
 from types import CellType, FunctionType
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from ...errors import CompileError, InetLookupError
 from .refusal import Refused
+
+Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class FunctionSource:
@@ -31,7 +32,36 @@ class FunctionSource:
         self.filename = function.__code__.co_filename
         linecache.checkcache(self.filename)
         self.lines = linecache.getlines(self.filename, function.__globals__)
-        self.node = _definition(function, "".join(self.lines))
+        node = _definition(function, "".join(self.lines))
+        self.node = cast("ast.FunctionDef", node)
+        if isinstance(node, ast.AsyncFunctionDef):
+            raise self.error(node, "async is not supported", "define it with def")
+
+    @property
+    def local_names(self) -> frozenset[str]:
+        """The names that are local variables, as Python decided when it compiled the function."""
+        code = self.function.__code__
+        return frozenset(code.co_varnames + code.co_cellvars)
+
+    def require_plain_scope(self) -> None:
+        """Refuse what changes the meaning of the whole function, even where it is never reached.
+
+        :raises CompileError: with the place.
+        """
+        in_class = "." in self.function.__qualname__
+        for node in ast.walk(self.node):
+            match node:
+                case ast.Global() | ast.Nonlocal():
+                    word = type(node).__name__.lower()
+                    raise self.error(node, f"{word} is not supported", "keep state in a map")
+                case ast.Yield() | ast.YieldFrom():
+                    raise self.error(
+                        node, "yield is not supported", "a program returns one verdict"
+                    )
+                case ast.Name(id=name) if in_class and _is_private(name):
+                    raise self.error(
+                        node, f"{name!r} means another name in a class", "use one underscore"
+                    )
 
     @property
     def text(self) -> str:
@@ -69,7 +99,7 @@ class FunctionSource:
                     raise KeyError(name) from None
         if name in self.function.__globals__:
             return self.function.__globals__[name]
-        return vars(builtins)[name]
+        return getattr(self.function, "__builtins__")[name]  # noqa: B009 (not in typeshed)
 
     def name_of(self, value: object) -> str | None:
         """Return the name under which the function's surroundings know an object."""
@@ -86,7 +116,11 @@ class FunctionSource:
         return None
 
 
-def _definition(function: FunctionType, text: str) -> ast.FunctionDef:
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
+
+
+def _definition(function: FunctionType, text: str) -> Definition:
     code = function.__code__
     if not text:
         raise InetLookupError(
@@ -105,9 +139,9 @@ def _definition(function: FunctionType, text: str) -> ast.FunctionDef:
 
 
 @functools.lru_cache(maxsize=8)
-def _functions(text: str, filename: str) -> tuple[ast.FunctionDef, ...]:
+def _functions(text: str, filename: str) -> tuple[Definition, ...]:
     try:
         tree = ast.parse(text, filename)
     except SyntaxError as error:
         raise InetLookupError(f"{filename}:{error.lineno}: {error.msg}") from None
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return tuple(node for node in ast.walk(tree) if isinstance(node, Definition))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from ..maps import ProgramMap
 from . import map_access
+from .constants import is_integer
 from .context_access import ContextReader
 from .expressions import Expressions, InlineCall, kind
 from .flow import Flow, as_int, join
@@ -17,9 +19,8 @@ from .refusal import Refused
 from .source import FunctionSource
 from .values import Constant, Int, TupleValue, Value
 
-# A program may have a million instructions (Linux 5.2); this stops an unrolled loop long before
-# compiling it takes minutes.
-_LIMIT = 200_000
+# This stops an unrolled loop before compiling it takes minutes.
+_LIMIT = 50_000
 
 
 @dataclass(slots=True)
@@ -54,12 +55,13 @@ class Statements:
         self._locate = locate
         self._loops: list[_Loop] = []
         self._expressions = Expressions(
-            source, builder, reader, maps, inline, locate, _local_names(source.node)
+            source, builder, reader, maps, inline, locate, source.local_names
         )
         self.returns: list[tuple[Flow, Value, ast.AST]] = []
 
     def run(self, flow: Flow) -> Flow | None:
         """Compile the whole body; return the path that falls off its end, if there is one."""
+        self._source.require_plain_scope()
         return self._block(self._source.node.body, flow)
 
     def _block(self, statements: Sequence[ast.stmt], flow: Flow) -> Flow | None:
@@ -68,6 +70,7 @@ class Statements:
             if current is None:
                 break
             self._locate(statement)
+            self._builder.size += 1
             if self._builder.size > _LIMIT:
                 raise self._source.error(
                     statement,
@@ -78,6 +81,12 @@ class Statements:
                 current = self._statement(statement, current)
             except Refused as refused:
                 raise self._source.refuse(statement, refused) from None
+            except RecursionError:
+                raise self._source.error(
+                    statement,
+                    "this is nested too deeply",
+                    "give parts of it names, or move them into functions marked with @inline",
+                ) from None
         return current
 
     def _statement(self, node: ast.stmt, flow: Flow) -> Flow | None:
@@ -85,8 +94,8 @@ class Statements:
             case ast.Return(value=value):
                 self._return(node, value, flow)
                 return None
-            case ast.If(test=test, body=body, orelse=orelse):
-                return self._if(test, body, orelse, flow)
+            case ast.If():
+                return self._if(node, flow)
             case ast.Assign(targets=targets, value=value):
                 result = self._expressions.value(value, flow)
                 for target in targets:
@@ -120,21 +129,29 @@ class Statements:
         result = Constant(None) if value is None else self._expressions.value(value, flow)
         self.returns.append((flow, result, node))
 
-    def _if(
-        self,
-        test: ast.expr,
-        body: Sequence[ast.stmt],
-        orelse: Sequence[ast.stmt],
-        flow: Flow,
-    ) -> Flow | None:
-        if_true, if_false = self._expressions.branch(test, flow)
-        ends = []
-        for path, statements in ((if_true, body), (if_false, orelse)):
-            if path is not None:
-                end = self._block(statements, path)
-                if end is not None:
-                    ends.append(end)
+    def _if(self, node: ast.If, flow: Flow) -> Flow | None:
+        ends: list[Flow] = []
+        current: Flow | None = flow
+        while current is not None:
+            if_true, current = self._expressions.branch(node.test, current)
+            if if_true is not None:
+                self._end(node.body, if_true, ends)
+            match node.orelse:
+                # A chain of elif nests as deep as it is long.
+                case [ast.If() as following]:
+                    node = following
+                    self._locate(node)
+                case orelse:
+                    if current is not None:
+                        self._end(orelse, current, ends)
+                    break
         return self._joined(ends)
+
+    def _end(self, statements: Sequence[ast.stmt], flow: Flow, ends: list[Flow]) -> None:
+        """Compile a block, and add the path that falls off its end to ``ends``."""
+        end = self._block(statements, flow)
+        if end is not None:
+            ends.append(end)
 
     def _joined(self, flows: list[Flow]) -> Flow | None:
         joined = join(self._builder, flows)
@@ -219,24 +236,11 @@ class Statements:
 
     def _iterate(self, node: ast.expr, flow: Flow) -> list[Value]:
         """Return what a loop runs over, known when the program is compiled."""
-        if isinstance(node, ast.Call) and not node.keywords:
+        if isinstance(node, ast.Call):
             function = self._expressions.value(node.func, flow)
             target = function.value if isinstance(function, Constant) else None
-            if target in (enumerate, zip, reversed):
-                columns = [self._iterate(argument, flow) for argument in node.args]
-                if target is reversed and self._is_iterator(node.args[0], flow):
-                    raise self._source.error(
-                        node, "reversed() takes a range or a tuple, not an iterator"
-                    )
-                if target is reversed and len(columns) == 1:
-                    return columns[0][::-1]
-                if target is enumerate and len(columns) == 1:
-                    return [
-                        TupleValue((Constant(number), item))
-                        for number, item in enumerate(columns[0])
-                    ]
-                if target is zip:
-                    return [TupleValue(row) for row in zip(*columns, strict=False)]
+            if target in (enumerate, reversed, zip):
+                return self._iterator(target, node, flow)
         value = self._expressions.value(node, flow)
         items = _items(value)
         if items is not None:
@@ -257,11 +261,29 @@ class Statements:
             "loops run over constant ranges and tuples; enumerate(), zip() and reversed() of them",
         )
 
+    def _iterator(self, function: object, node: ast.Call, flow: Flow) -> list[Value]:
+        """Return what a loop over ``enumerate()``, ``reversed()`` or ``zip()`` runs over."""
+        if function is zip and not node.keywords:
+            columns = [self._iterate(argument, flow) for argument in node.args]
+            return [TupleValue(row) for row in zip(*columns, strict=False)]
+        if len(node.args) != 1 or node.keywords:
+            raise self._source.error(
+                node,
+                "the loop over these arguments is not supported",
+                "write enumerate(t), reversed(t), or zip(t, u) without keywords",
+            )
+        if function is reversed and self._is_iterator(node.args[0], flow):
+            raise self._source.error(node, "reversed() takes a range or a tuple, not an iterator")
+        items = self._iterate(node.args[0], flow)
+        if function is reversed:
+            return items[::-1]
+        return [TupleValue((Constant(number), item)) for number, item in enumerate(items)]
+
     def _is_iterator(self, node: ast.expr, flow: Flow) -> bool:
         if not isinstance(node, ast.Call):
             return False
         function = self._expressions.value(node.func, flow)
-        return isinstance(function, Constant) and function.value in (enumerate, zip, reversed)
+        return isinstance(function, Constant) and function.value in (enumerate, reversed, zip)
 
     # --- match --------------------------------------------------------------------------------
 
@@ -277,17 +299,18 @@ class Statements:
             if current is None:
                 break
             matched, current = self._pattern(case.pattern, subject, current)
+            if current is not None:
+                _take_captures(current)
             if matched is None:
                 continue
+            matched.variables.update(_take_captures(matched))
             if case.guard is not None:
                 matched, unguarded = self._expressions.branch(case.guard, matched)
                 rest = [path for path in (current, unguarded) if path is not None]
                 current = self._joined(rest)
                 if matched is None:
                     continue
-            end = self._block(case.body, matched)
-            if end is not None:
-                ends.append(end)
+            self._end(case.body, matched, ends)
         return self._joined(ends + ([current] if current is not None else []))
 
     def _switch(
@@ -318,9 +341,7 @@ class Statements:
         default = self._builder.new_block("default")
         self._builder.switch(flow.block, number.ref, targets, default)
         for case, block in bodies:
-            end = self._block(case.body, flow.fork(block))
-            if end is not None:
-                ends.append(end)
+            self._end(case.body, flow.fork(block), ends)
         return flow.fork(default)
 
     def _literals(self, pattern: ast.pattern, flow: Flow) -> list[int] | None:
@@ -332,8 +353,8 @@ class Statements:
             return [value for part in parts if part is not None for value in part]
         if isinstance(pattern, ast.MatchValue):
             value = self._expressions.value(pattern.value, flow)
-            if isinstance(value, Constant) and isinstance(value.value, int):
-                return [int(value.value)]
+            if isinstance(value, Constant) and is_integer(value.value):
+                return [int(cast("int", value.value))]
         return None
 
     def _pattern(
@@ -349,12 +370,12 @@ class Statements:
                 )
             case ast.MatchAs(pattern=None, name=name):
                 if name is not None:
-                    flow.variables[name] = subject
+                    flow.variables[_CAPTURE + name] = subject
                 return flow, None
             case ast.MatchAs(pattern=ast.pattern() as inner, name=str() as name):
                 matched, rest = self._pattern(inner, subject, flow)
                 if matched is not None:
-                    matched.variables[name] = subject
+                    matched.variables[_CAPTURE + name] = subject
                 return matched, rest
             case ast.MatchOr(patterns=patterns):
                 matched_paths: list[Flow] = []
@@ -399,6 +420,17 @@ class Statements:
         return current, self._joined(missed)
 
 
+# Python binds the names of a pattern when all of it has matched, and none where it has not; until
+# then they are kept under what no variable is called.
+_CAPTURE = "case "
+
+
+def _take_captures(flow: Flow) -> dict[str, Value]:
+    """Take what a pattern has captured off a path's variables."""
+    captured = [name for name in flow.variables if name.startswith(_CAPTURE)]
+    return {name.removeprefix(_CAPTURE): flow.variables.pop(name) for name in captured}
+
+
 def _items(value: Value) -> tuple[Value, ...] | None:
     match value:
         case TupleValue(items):
@@ -406,20 +438,6 @@ def _items(value: Value) -> tuple[Value, ...] | None:
         case Constant(value=tuple() as items):
             return tuple(Constant(item) for item in items)
     return None
-
-
-def _local_names(node: ast.FunctionDef) -> frozenset[str]:
-    arguments = node.args
-    names = {
-        argument.arg
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-    }
-    for child in ast.walk(node):
-        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store | ast.Del):
-            names.add(child.id)
-        elif isinstance(child, ast.MatchAs | ast.MatchStar) and child.name is not None:
-            names.add(child.name)
-    return frozenset(names)
 
 
 _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
@@ -435,6 +453,7 @@ _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Global: ("global is not supported", "keep state in a map"),
     ast.Nonlocal: ("nonlocal is not supported", "keep state in a map"),
     ast.Delete: ("del is not supported", "use table.remove(key) to remove an entry of a map"),
+    ast.TryStar: ("try is not supported", "a program raises no exceptions: test first"),
     ast.Assert: ("assert is not supported", "return DROP, or count in a Counters map"),
     ast.AsyncFor: ("async is not supported", "use for"),
     ast.AsyncWith: ("async is not supported", "a program holds nothing that needs closing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from .values import Constant, ContextValue, Value
 
 SECTION = "sk_lookup"
 
+_LICENSE = "_license"
+
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -29,11 +32,13 @@ class Unit:
 
     :ivar name: the name of the function, and of the symbol in the object.
     :ivar ir: the module as LLVM IR.
+    :ivar size: how many operations it has.
     :ivar maps: the maps that it uses, by their symbols.
     """
 
     name: str
     ir: str
+    size: int
     maps: dict[str, ProgramMap]
 
 
@@ -50,7 +55,7 @@ class _Translation:
     def __init__(self, source: FunctionSource) -> None:
         self._source = source
         self._debug = DebugInfo()
-        self._maps = MapTable()
+        self._maps = MapTable({source.name, _LICENSE})
         self._files: dict[str, int] = {}
         file = self._file(source)
         self._subprogram = self._debug.subprogram(source.name, file, source.node.lineno)
@@ -60,6 +65,12 @@ class _Translation:
 
     def run(self, license: str) -> Unit:
         source = self._source
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", source.name) or source.name == _LICENSE:
+            raise source.error(
+                source.node,
+                f"a program cannot be named {source.name!r} in the kernel",
+                "use the letters a to z, digits and underscores",
+            )
         parameters = source.node.args
         names = [argument.arg for argument in (*parameters.posonlyargs, *parameters.args)]
         if len(names) != 1 or parameters.vararg or parameters.kwarg or parameters.kwonlyargs:
@@ -86,12 +97,12 @@ class _Translation:
         text = [f"source_filename = {quoted(_shown(source.filename))}", maps]
         if license:
             text.append(
-                f"@_license = dso_local constant [{len(license) + 1} x i8] "
-                f'c"{license}\\00", section "license", align 1'
+                f"@{_LICENSE} = dso_local constant [{len(license.encode()) + 1} x i8] "
+                f'c{quoted(license + chr(0))}, section "license", align 1'
             )
         text.append(self._builder.text(self._subprogram))
         text.append(self._debug.text("inet-lookup"))
-        return Unit(source.name, "\n".join(text), self._maps.by_name())
+        return Unit(source.name, "\n".join(text), self._builder.size, self._maps.by_name())
 
     def _function(
         self, source: FunctionSource, flow: Flow, scope: int, inlined_at: int | None

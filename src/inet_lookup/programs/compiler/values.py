@@ -11,6 +11,9 @@ from typing import Final, Literal, NamedTuple
 
 U64_MAX: Final = 2**64 - 1
 
+# What stands for infinity in bounds.
+_BEYOND: Final = 2**256
+
 Side = Literal["local", "remote"]
 
 
@@ -29,9 +32,16 @@ class Interval(NamedTuple):
         """Whether the machine's 64 bits hold just Python's value."""
         return self.lo >= 0 and self.hi <= U64_MAX
 
-    def union(self, other: Interval) -> Interval:
-        """Return the smallest interval that holds both."""
-        return Interval(min(self.lo, other.lo), max(self.hi, other.hi))
+    @property
+    def saturated(self) -> Interval:
+        """These bounds, or those of any integer at all where they reach beyond ±2**256.
+
+        Unrolled loops would make bounds of thousands of digits. Once a bound is given up nothing
+        brings it back: whatever is computed with such an interval is unbounded too.
+        """
+        if max(-self.lo, self.hi) < _BEYOND:
+            return self
+        return Interval(-_BEYOND, _BEYOND)
 
     def intersection(self, other: Interval) -> Interval:
         """Return what both hold; empty (``lo > hi``) where they share nothing."""
@@ -99,7 +109,9 @@ class AddressWords:
 
 @dataclass(frozen=True, slots=True)
 class SelectedSocket:
-    """``ctx.sk``: only whether there is one can be asked."""
+    """What ``ctx.sk`` was when it was read: an ``i1`` that says whether there was a socket."""
+
+    present: str
 
 
 @dataclass(frozen=True, slots=True)
