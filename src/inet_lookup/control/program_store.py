@@ -139,7 +139,7 @@ class ProgramStore:
                 staged.fill(program, maps)
             yield staged
         finally:
-            _remove(staged.unfinished)
+            _discard(staged.unfinished)
 
     def remove(self, name: str) -> None:
         """Remove a program's pins, the link's first. The caller holds the lock."""
@@ -159,7 +159,7 @@ class ProgramStore:
                 staged = Staged(self.path(name), self.path(entry))
                 if self._was_put_into_link(staged, name):
                     staged.move_over()
-                _remove(staged.unfinished)
+                _discard(staged.unfinished)
         removed = self.stale()
         for each in removed:
             _remove(self.path(each.name))
@@ -262,6 +262,19 @@ def require_name(name: str) -> None:
             f"{name!r} cannot be the name of a pin",
             hint=f"use up to {_MAX_NAME} letters, digits, '_' and '-'",
         )
+
+
+def _discard(path: str) -> None:
+    """Remove what is unfinished, detaching it first: an unpinned link the kernel frees only later.
+
+    (``bpf_free_inode()`` runs after an RCU grace period, and puts the link from a work queue.)
+    """
+    with (
+        contextlib.suppress(KernelError),
+        NetnsLink.open_pinned(os.path.join(path, _LINK)) as link,
+    ):
+        link.detach()
+    _remove(path)
 
 
 def _remove(path: str) -> None:
