@@ -104,9 +104,11 @@ def test_a_process_starts_in_the_namespace_with_the_mounts_of_this_one(
         assert process.communicate()[0].split() == [f"net:[{netns.inode}]", "1"]
 
 
-def test_a_command_that_does_not_exist_is_an_error_of_the_caller(netns: Namespace) -> None:
+def test_a_command_that_does_not_exist_is_an_error_of_the_caller(
+    netns: Namespace, tmp_path: Path
+) -> None:
     with pytest.raises(FileNotFoundError):
-        netns.popen(["/nonexistent"])
+        netns.popen([str(tmp_path / "missing")])
 
 
 @pytest.mark.parametrize("loopback", [True, False])

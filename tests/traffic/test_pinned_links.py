@@ -121,6 +121,8 @@ def test_a_download_goes_on_when_the_pin_that_steered_it_is_removed(
             link.pin(bpffs / "web")
         with download(two_hosts.client, ADDRESSES[0], 80) as numbers:
             numbers.read(20_000)
+            with NetnsLink.open_pinned(bpffs / "web") as pinned:
+                pinned.detach()
             (bpffs / "web").unlink()
             assert who_answers(two_hosts.client, "tcp", ADDRESSES[0], 80) == "refused"
             numbers.read(200_000)
@@ -136,5 +138,7 @@ def test_a_pin_that_cannot_be_made_leaves_the_program_attached(
         with pytest.raises(KernelError, match="EEXIST"):
             link.pin(bpffs / "web")
         assert link.info().attached
+        # A link goes some time after its last pin; detaching does not wait.
+        link.detach()
     (bpffs / "web").unlink()
     assert query(two_hosts.server) == []
