@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 from .ports import MAX_PORT
-from .prefix import Family, Prefix, everything
+from .prefix import Prefix, everything
 from .regions import (
     ANY_INTERFACE,
     Interfaces,
@@ -109,11 +109,11 @@ def territories(
     """
     if not claims:
         return
-    family = claims[0].rule.family
+    whole = everything(claims[0].rule.family)
     own: dict[Prefix, list[Claim]] = {}
     for claim in claims:
         own.setdefault(claim.rule.address, []).append(claim)
-    nothing: _Node[_V] = _Node(everything(family).last, [_Stretch(0, MAX_PORT, (), ())], {})
+    nothing: _Node[_V] = _Node(whole.last, [_Stretch(0, MAX_PORT, (), ())], {})
     path = [nothing]
     # For each share and set of ports, where as many prefixes begin, less those that end, as make it
     # hold there: each prefix at which the ports of the share change is counted in for the new set
@@ -124,7 +124,7 @@ def territories(
         while path[-1].last < prefix.address:
             path.pop()
         around = path[-1]
-        stretches, lost, gained = _overlay(around.stretches, own[prefix], value_of, family)
+        stretches, lost, gained = _overlay(around.stretches, own[prefix], value_of, whole)
         ports = dict(around.ports)
         for share in lost | gained:
             before = around.ports.get(share, ())
@@ -164,7 +164,7 @@ def _overlay(
     around: list[_Stretch[_V]],
     own: Sequence[Claim],
     value_of: Callable[[Rule | None, Rule | None], _V | None],
-    family: Family,
+    whole: Prefix,
 ) -> tuple[list[_Stretch[_V]], _PortsOf[_V], _PortsOf[_V]]:
     """Put a prefix's own rules over the stretches of the prefix around it.
 
@@ -184,19 +184,24 @@ def _overlay(
             if at < first and around[first].low < low:
                 stretches.append(around[first]._replace(high=low - 1))
         at, port = first, low
+        begin = len(stretches)
         while port <= high:
             old = around[at]
             end = min(high, old.high)
-            counting = _those_that_count([*claims, *old.claims])
-            shares = _shares(counting, value_of, family)
-            stretches.append(_Stretch(port, end, counting, shares))
             for share in old.shares:
                 lost.setdefault(share, []).append((port, end))
-            for share in shares:
-                gained.setdefault(share, []).append((port, end))
+            counting = _those_that_count([*claims, *old.claims])
+            if begin < len(stretches) and stretches[-1].claims == counting:
+                # These rules leave nothing of what made the difference around.
+                stretches[-1] = stretches[-1]._replace(high=end)
+            else:
+                stretches.append(_Stretch(port, end, counting, _shares(counting, value_of, whole)))
             port = end + 1
             if port > old.high:
                 at += 1
+        for stretch in stretches[begin:]:
+            for share in stretch.shares:
+                gained.setdefault(share, []).append((stretch.low, stretch.high))
     if port <= MAX_PORT:
         stretches.append(around[at]._replace(low=port))
         stretches += around[at + 1 :]
@@ -241,12 +246,11 @@ def _those_that_count(claims: Iterable[Claim]) -> tuple[Claim, ...]:
 def _shares(
     claims: Sequence[Claim],
     value_of: Callable[[Rule | None, Rule | None], _V | None],
-    family: Family,
+    whole: Prefix,
 ) -> tuple[_Share[_V], ...]:
     """Share out the packets of some addresses and ports by source and interface."""
     if all(claim.old == claim.new for claim in claims):
         return ()
-    whole = everything(family)
     if all(claim.rule.source is None and claim.rule.interface is None for claim in claims):
         value = _value_of(claims, value_of)
         return () if value is None else ((value, ((0, whole.last),), ANY_INTERFACE),)
