@@ -82,6 +82,21 @@ def simplify(types: BtfTypes, owner: str) -> BtfTypes:
     return BtfTypes(_assemble(changed[start : start + len(types.types)], strings), owner)
 
 
+def make_functions_static(types: BtfTypes, owner: str) -> BtfTypes:
+    """Have the kernel verify every function for what its callers pass, as before Linux 5.6.
+
+    For programs of an interface that the kernel does not know by name: of a global function, it
+    would take a pointer to the context's structure for one to memory, and refuse each call.
+    """
+    changed = bytearray(types.data)
+    for function in types.of_kind(Kind.FUNC):
+        _WORD.pack_into(changed, function.offset + _INFO_AT, Kind.FUNC << 24 | Linkage.STATIC)
+    start = types.types_offset
+    return BtfTypes(
+        _assemble(changed[start : start + len(types.types)], bytearray(types.strings)), owner
+    )
+
+
 def _assemble(types: bytearray, strings: bytearray) -> bytes:
     header = HEADER.pack(MAGIC, VERSION, 0, HEADER.size, 0, len(types), len(types), len(strings))
     return header + types + strings

@@ -75,6 +75,9 @@ def load_object(
             f"{object_file.name}: a little-endian object, and this machine is not"
         )
     chosen = _choose(object_file, programs, program_type)
+    for program in chosen:
+        if program.dialect is not None:
+            program.dialect.check(program)
     contents = _contents(object_file, maps, variables)
     _check_given(object_file, maps)
     if pin_directory is None:

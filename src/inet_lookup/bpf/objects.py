@@ -21,7 +21,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
 from .btf import BtfTypes, Kind, Linkage
-from .btf_adaptation import complete
+from .btf_adaptation import complete, make_functions_static
+from .dialects import Dialect, dialect_named
 from .elf_reader import ElfFile, SectionType, Symbol
 from .line_info import DebugInfo
 from .map_definitions import MapDefinitions, MapSpec, read_maps
@@ -53,6 +54,7 @@ class ProgramSpec:
     :ivar expected_attach_type: from the section's name; None where that says nothing.
     :ivar autoload: whether it is loaded without being asked for: not in a section whose name starts
         with ``?``.
+    :ivar dialect: for a program that the kernel does not take as it is; None for all others.
     """
 
     name: str
@@ -61,14 +63,24 @@ class ProgramSpec:
     expected_attach_type: AttachType | None
     flags: ProgramFlags
     autoload: bool
+    dialect: Dialect | None
     _function: Function = field(repr=False)
     _code: Code = field(repr=False)
     _debug: DebugInfo = field(repr=False)
 
     @cached_property
-    def linked(self) -> LinkedCode:
-        """The program together with the functions that it reaches."""
+    def written(self) -> LinkedCode:
+        """The program as it was written, together with the functions that it reaches."""
         return self._code.link(self._function)
+
+    @cached_property
+    def linked(self) -> LinkedCode:
+        """The program as the kernel is to run it, together with the functions that it reaches.
+
+        :raises ObjectFileError: it is written in a dialect and cannot be translated.
+        """
+        written = self.written
+        return self.dialect.translate(written, self.name) if self.dialect else written
 
     @property
     def instructions(self) -> bytes:
@@ -93,10 +105,18 @@ class ProgramSpec:
     def line_info(self) -> bytes:
         """Records of 16 bytes for the kernel; empty unless every function has some."""
         records = [
-            self._debug.line_info(function.section.name, function.start, function.end, index)
+            self._debug.line_info(
+                function.section.name,
+                function.start,
+                function.end,
+                index if index else self.linked.entry,
+            )
             for index, function in self.linked.functions
         ]
-        return b"".join(records) if all(records) else b""
+        if not all(records):
+            return b""
+        # What stands in front of the program's own instructions belongs to its first line.
+        return bytes(4) + b"".join(records)[4:]
 
     def source_of(self, index: int) -> SourceLine | None:
         """Return the source line of an instruction, None where the object does not tell.
@@ -107,7 +127,8 @@ class ProgramSpec:
         if found is None:
             return None
         first, function = found
-        offset = function.start + (index - first) * INSN_SIZE
+        within = index - (first if first else self.linked.entry)
+        offset = min(max(function.start + within * INSN_SIZE, function.start), function.end - 1)
         return self._debug.source_of(function.section.name, function.start, offset)
 
 
@@ -153,11 +174,14 @@ class ObjectFile:
         code = Code(elf, lambda symbol, addend: _map_at(elf, maps, symbol, addend))
         _refuse_unsupported(elf, types)
         variables = read_variables(elf, types, maps)
+        programs = _programs(elf, code, debug)
+        if types is not None and any(each.dialect for each in programs.values()):
+            types = make_functions_static(types, name)
         return cls(
             name=name,
             license=_license(elf),
-            programs=MappingProxyType(_programs(elf, code, debug)),
-            maps=MappingProxyType(maps.by_name),
+            programs=MappingProxyType(programs),
+            maps=MappingProxyType(_maps_for(programs, maps)),
             variables=MappingProxyType({each: of for each, of in variables.items() if of}),
             btf=types,
         )
@@ -240,10 +264,21 @@ def _programs(elf: ElfFile, code: Code, debug: DebugInfo) -> dict[str, ProgramSp
             expected_attach_type=meaning.expected_attach_type if meaning else None,
             flags=meaning.flags if meaning else ProgramFlags(0),
             autoload=not section.startswith("?"),
+            dialect=dialect_named(meaning.dialect) if meaning and meaning.dialect else None,
             _function=function,
             _code=code,
             _debug=debug,
         )
+    return found
+
+
+def _maps_for(programs: Mapping[str, ProgramSpec], maps: MapDefinitions) -> dict[str, MapSpec]:
+    """Return the maps as they are to be for the programs that use them."""
+    found = dict(maps.by_name)
+    for program in programs.values():
+        if program.dialect is not None:
+            for each in program.written.relocations:
+                found[each.map] = program.dialect.map(found[each.map])
     return found
 
 

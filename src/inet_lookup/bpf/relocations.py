@@ -14,7 +14,7 @@ import re
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from ..errors import ObjectFileError
@@ -35,7 +35,8 @@ _NAMES: Final = {
 _R_BPF_64_64: Final = 1
 _R_BPF_64_32: Final = 10
 
-_CALL: Final = 0x85  # BPF_JMP | BPF_CALL; 0x18 is BPF_LD | BPF_DW | BPF_IMM, of two slots
+_CALL: Final = 0x85  # BPF_JMP | BPF_CALL
+_LOAD_64: Final = 0x18  # BPF_LD | BPF_DW | BPF_IMM, of two slots
 _PSEUDO_MAP_FD: Final = 1
 _PSEUDO_MAP_VALUE: Final = 2
 _PSEUDO_FUNC: Final = 4
@@ -104,11 +105,50 @@ class LinkedCode:
 
     :ivar instructions: complete but for the descriptors that ``relocations`` ask for.
     :ivar functions: each with the index of its first instruction; the program itself comes first.
+    :ivar entry: how many instructions stand in front of the program's own.
     """
 
     instructions: bytes
     relocations: tuple[MapRelocation, ...]
     functions: tuple[tuple[int, Function], ...]
+    entry: int = 0
+
+    @property
+    def own(self) -> bytes:
+        """The instructions of the program itself, without those of functions that it calls."""
+        _, program = self.functions[0]
+        start = self.entry * INSN_SIZE
+        return self.instructions[start : start + program.end - program.start]
+
+    def surrounded(self, before: bytes, own: bytes, behind: bytes) -> LinkedCode:
+        """Return this with further instructions around the program's own.
+
+        :param own: the program's own instructions, as many as there are, calls as they are.
+        :param behind: entered by a jump only, since a program does not run off its end.
+        """
+        added = len(behind) // INSN_SIZE
+        first = len(before) // INSN_SIZE
+        changed = bytearray(own)
+        for found in _REFERRING.finditer(own[::INSN_SIZE]):
+            at = found.start() * INSN_SIZE
+            # Functions keep their order behind the program, and their distances to each other.
+            source = own[at + 1] >> 4
+            if (own[at], source) in ((_CALL, _PSEUDO_CALL), (_LOAD_64, _PSEUDO_FUNC)):
+                _SIGNED.pack_into(changed, at + 4, _SIGNED.unpack_from(own, at + 4)[0] + added)
+        size = len(own) // INSN_SIZE
+
+        def moved(index: int) -> int:
+            return index + first + (added if index >= size else 0)
+
+        return LinkedCode(
+            before + changed + behind + self.instructions[len(own) :],
+            tuple(replace(each, index=moved(each.index)) for each in self.relocations),
+            (
+                self.functions[0],
+                *((moved(index), function) for index, function in self.functions[1:]),
+            ),
+            first,
+        )
 
     def with_maps(self, fd_of: Callable[[str], int]) -> bytes:
         """Return the instructions with the maps' file descriptors in place."""

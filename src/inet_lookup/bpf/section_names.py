@@ -17,15 +17,21 @@ class SectionMeaning:
     """What a section's name says about the programs in it.
 
     :ivar expected_attach_type: None where the type of program has only one.
+    :ivar dialect: for programs that the kernel does not take as they are; see
+        :class:`~inet_lookup.bpf.dialects.Dialect`.
     """
 
     type: ProgramType
     expected_attach_type: AttachType | None = None
     flags: ProgramFlags = ProgramFlags(0)  # noqa: RUF009 (immutable)
+    dialect: str | None = None
 
 
 _MEANINGS: Final = {
     "sk_lookup": SectionMeaning(ProgramType.SK_LOOKUP, AttachType.SK_LOOKUP),
+    "inet_lookup": SectionMeaning(
+        ProgramType.SK_LOOKUP, AttachType.SK_LOOKUP, dialect="inet_lookup"
+    ),
     "flow_dissector": SectionMeaning(ProgramType.FLOW_DISSECTOR, AttachType.FLOW_DISSECTOR),
     "sk_reuseport/migrate": SectionMeaning(
         ProgramType.SK_REUSEPORT, AttachType.SK_REUSEPORT_SELECT_OR_MIGRATE
