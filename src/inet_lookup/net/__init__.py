@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._lazy import exports
+
 if TYPE_CHECKING:
     from .local_routes import add_local_routes as add_local_routes
     from .local_routes import is_local as is_local
@@ -41,19 +43,6 @@ _HOMES = {
     "sockets": ("SocketInfo", "SocketState", "describe", "require_fit"),
     "udp_reply": ("Datagram", "UdpReplies"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> object:
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+if not TYPE_CHECKING:  # a type checker shall find the names above, and no others
+    __getattr__, __dir__ = exports(__name__, _HOMES)

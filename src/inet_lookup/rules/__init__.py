@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._lazy import exports
+
 if TYPE_CHECKING:
     from .difference import Diff as Diff
     from .difference import Move as Move
@@ -156,21 +158,6 @@ _HOMES = {
         "to_toml",
     ),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
 
 if not TYPE_CHECKING:  # a type checker shall find the names above, and no others
-
-    def __getattr__(name: str) -> object:
-        module = _HOME.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        value = getattr(import_module(f".{module}", __name__), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    __getattr__, __dir__ = exports(__name__, _HOMES)
