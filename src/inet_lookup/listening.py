@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -111,6 +112,13 @@ class Listener(socket.socket):
 
     def __exit__(self, *_: object) -> None:
         self.close()  # also after detach(), where a socket would not
+
+    def __del__(self) -> None:
+        # One warning for the socket and all that steers to it. Without the attribute it is a
+        # listener that was never made.
+        if hasattr(self, "_steering") and not self._steering.closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What :mod:`multiprocessing` sends to a worker: a plain socket, as with any other."""
@@ -252,7 +260,7 @@ def _networks(prefixes: PrefixSpec | Iterable[PrefixSpec]) -> list[IPPrefix]:
     from .rules import Prefix
     from .rules.problems import RulesError
 
-    if isinstance(prefixes, PrefixSpec):
+    if isinstance(prefixes, PrefixSpec) or not isinstance(prefixes, Iterable):
         prefixes = [prefixes]
     # Through the rules' own reading, for what it says of a prefix that is none.
     networks = [ipaddress.ip_network(str(Prefix.parse(str(each)))) for each in prefixes]
@@ -265,7 +273,7 @@ def _ports(port: PortSpec | Iterable[PortSpec]) -> list[Ports]:
     """The ports as runs that do not meet, ascending."""
     from .rules import Ports, parse_ports
 
-    if isinstance(port, PortSpec):
+    if isinstance(port, PortSpec) or not isinstance(port, Iterable):
         port = [port]
     entries: list[int | str] = []
     for each in port:
