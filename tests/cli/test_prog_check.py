@@ -64,3 +64,16 @@ def test_a_program_of_another_type_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "dissect.o"
     path.write_bytes(build("dissect"))
     inet_lookup("prog", "check", path).failed("is not a socket lookup program", "sk_lookup")
+
+
+def test_without_the_compiler_objects_are_checked_and_python_says_what_to_install(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "llvmlite.py").write_text("raise ImportError('not installed here')\n")
+    without = {"PYTHONPATH": str(tmp_path)}
+    inet_lookup("prog", "check", EXAMPLE, environment=without).failed(
+        "needs llvmlite, which is not installed", "pip install 'inet-lookup[compiler]'"
+    )
+    path = tmp_path / "steering.o"
+    path.write_bytes(build("steering"))
+    inet_lookup("prog", "check", path, environment=without).done()

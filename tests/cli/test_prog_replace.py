@@ -98,7 +98,7 @@ def test_a_sock_array_of_another_shape_does_not_lose_its_sockets_silently(
     path = steering_files.steer(tmp_path, slots=3)
     before = attached(two_hosts.server)
     at_server("prog", "attach", path, "--replace").failed(
-        "'servers' has another shape", "the sockets in it (1)", "name them again"
+        "'servers' has another shape", "the sockets in it (1)", "with --socket"
     )
     assert attached(two_hosts.server) == before
     assert ask(two_hosts.client, "tcp", "192.0.2.1", 80).server == "server 0"

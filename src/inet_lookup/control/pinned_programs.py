@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from ..programs.function import ProgramFunction
 
 
+class NameTakenError(InetLookupError):
+    """Another program is pinned under the name."""
+
+
+class SocketsLostError(InetLookupError):
+    """A sock array would be replaced by one of another shape, without the sockets in it."""
+
+
 class Attached(NamedTuple):
     """What attaching or replacing a program did.
 
@@ -104,8 +112,9 @@ class PinnedPrograms:
         :param replace: where the name is in use, put the program in place of the one that runs, in
             one step. Maps of the same name and shape (type, sizes, number of entries, flags) go on
             with what they hold; sockets for slots of such a map are put there just before.
-        :raises InetLookupError: the name is in use, or cannot be a name; a slot is not the
-            program's; a sock array that is replaced would lose its sockets.
+        :raises NameTakenError: the name is in use, and ``replace`` is not set.
+        :raises SocketsLostError: a sock array that is replaced would lose its sockets.
+        :raises InetLookupError: the name cannot be one, or a slot is not the program's.
         :raises SocketError: a socket is closed, or traffic cannot be steered to it.
         :raises VerifierError: the kernel's verifier rejects the program.
         :raises PrivilegeError: ``CAP_BPF`` and ``CAP_NET_ADMIN`` are missing.
@@ -123,9 +132,9 @@ class PinnedPrograms:
             if name not in self._store.names():
                 return self._attach_new(name, loaded, sockets, removed)
             if not replace:
-                raise InetLookupError(
+                raise NameTakenError(
                     f"a program is attached as '{name}' already",
-                    hint="replace it with --replace, or attach this one under another --name",
+                    hint="replace it, or take another name",
                 )
             return self._replace(name, image, loaded, sockets, removed, stack)
 
@@ -226,11 +235,11 @@ def _require_no_socket_lost(
             continue
         count = sum(1 for _ in old.items())
         if count:
-            raise InetLookupError(
+            raise SocketsLostError(
                 f"'{name}' has another shape than before ({spec.type.label} of {spec.max_entries}"
                 f" entries, not {old.type.label} of {old.max_entries}), and the sockets in it"
                 f" ({count}) cannot be carried over",
-                hint=f"name them again, with --socket '{name}[…]=…'",
+                hint="name sockets for it anew",
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ...control.pinned_programs import Attached, PinnedPrograms
+from ...control.pinned_programs import Attached, NameTakenError, PinnedPrograms, SocketsLostError
 from ...control.program_files import ProgramFile
 from ...control.socket_placement import SocketRequest, check_targets, take_sockets
 from ...net.processes import TakenSocket
@@ -61,9 +61,15 @@ def attach(
         # Before processes are looked into, for that may need a privilege of its own.
         check_targets(((each.map, each.index) for each in requests), image.maps, image.name)
         taken = take_sockets(requests, namespace, stack)
-        done = pinned.attach(
-            image, name=name, sockets=[placement for placement, _ in taken], replace=replace
-        )
+        placements = [placement for placement, _ in taken]
+        try:
+            done = pinned.attach(image, name=name, sockets=placements, replace=replace)
+        except NameTakenError as error:
+            error.hint = "--replace puts this program in its place, --name takes another name"
+            raise
+        except SocketsLostError as error:
+            error.hint = "name sockets for it anew, with --socket"
+            raise
         holders = [holder for _, holder in taken]
         tell_removed(done.removed)
         result = _json(done, holders, settings.netns, namespace.inode)
