@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -625,3 +626,42 @@ def test_a_file_with_a_slip_is_read_or_refused(
 def test_any_rule_text_is_read_or_refused(words: list[str]) -> None:
     with suppress(RulesError):
         parse_rule_text(" ".join(words))
+
+
+# The documentation
+
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "rules.md"
+
+
+def _examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
+
+
+def test_the_files_in_the_documentation_are_what_they_say() -> None:
+    (toml,) = _examples("toml")
+    json_lines, tubular = _examples("json")
+    (table,) = _examples("csv")
+    full = parse(toml, "toml")
+    assert len(full.rules) == 3
+    nginx_only = Ruleset((rule for rule in full.rules if rule.service == "nginx"), full.services)
+    assert parse(json_lines, "jsonl") == nginx_only == parse(table, "csv")
+    assert parse(tubular, "tubular") == ruleset("foo tcp 127.0.0.0/24 80")
+
+
+def test_the_python_in_the_documentation_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (toml,), (python,) = _examples("toml"), _examples("python")
+    (tmp_path / "edge.toml").write_text(toml)
+    monkeypatch.chdir(tmp_path)
+    exec(python, {})
+    printed = capsys.readouterr().out
+    for line in (
+        "apache tcp 192.0.2.64/28 80 wins",
+        "nginx tcp 192.0.2.0/24 80 192.0.2.64/28 is a longer prefix than 192.0.2.0/24",
+        "tcp 192.0.2.64/28 port 80: nginx -> apache",
+    ):
+        assert line in python
+        assert line in printed.splitlines()
+    written = printed[printed.index("[[service]]") :]
+    assert written.strip() == to_toml(parse(written, "toml")).strip()
