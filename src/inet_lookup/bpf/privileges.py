@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _CAP_BPF_SINCE: Final = (5, 8)
 
+_STANDS_ALONE: Final = (1, 19)
+"""CAP_DAC_OVERRIDE and CAP_SYS_PTRACE: no other capability stands in for them."""
+
 
 class Capability(IntEnum):
     """The capabilities that BPF asks for (``capabilities(7)``)."""
@@ -50,7 +53,7 @@ def missing_capabilities(needed: Iterable[Capability]) -> list[Capability]:
             wanted = Capability.CAP_SYS_ADMIN
         if held >> wanted & 1:
             continue
-        if wanted != Capability.CAP_DAC_OVERRIDE and held >> Capability.CAP_SYS_ADMIN & 1:
+        if wanted not in _STANDS_ALONE and held >> Capability.CAP_SYS_ADMIN & 1:
             continue
         missing.append(wanted)
     return missing

@@ -13,7 +13,6 @@ from ..bpf.kernel_version import running_kernel, show
 from ..bpf.pins import default_bpffs, is_bpffs, require_bpffs
 from ..bpf.privileges import (
     Capability,
-    effective_capabilities,
     in_initial_user_namespace,
     missing_capabilities,
     unprivileged_bpf_disabled,
@@ -158,11 +157,7 @@ def _privileges() -> list[Check]:
     found = []
     contained = not in_initial_user_namespace()
     for capability, needed, why in _PRIVILEGES:
-        if capability == Capability.CAP_SYS_PTRACE:
-            # Not one of those that CAP_SYS_ADMIN stands in for: ptrace(2).
-            held = bool(effective_capabilities() >> capability & 1)
-        else:
-            held = not missing_capabilities([capability])
+        held = not missing_capabilities([capability])
         counts = held and not contained
         if counts:
             mend = None
