@@ -1,10 +1,9 @@
 """A WSGI application on gunicorn for whole prefixes: ``gunicorn_server.py 192.0.2.0/24``.
 
 This process makes the socket and becomes gunicorn, which takes the socket by its number. With the
-socket goes the steering: it lasts as long as gunicorn or one of its workers does, and through
-gunicorn's own upgrade by SIGUSR2. What else is to be said to gunicorn goes into
-``GUNICORN_CMD_ARGS``. The prefixes are local to the machine already, as by
-``ip route add local 192.0.2.0/24 dev lo``.
+socket goes the steering: it lasts as long as gunicorn or one of its workers does. What else is to
+be said to gunicorn goes into ``GUNICORN_CMD_ARGS``. The prefixes are local to the machine already,
+as by ``ip route add local 192.0.2.0/24 dev lo``.
 """
 
 from __future__ import annotations
