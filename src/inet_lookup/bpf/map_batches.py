@@ -69,6 +69,32 @@ def lookup_batch(source: Map, chunk: int) -> Iterator[tuple[bytes, bytes]]:
         started = True
 
 
+def read_array(source: Map) -> bytes:
+    """All values of a map whose keys are indexes, one after the other, without their keys.
+
+    A per-CPU array has several values an index: one for each possible CPU, each padded to 8 bytes.
+    """
+    size = source.user_value_size
+    values = attr.buffer(source.max_entries * size)
+    keys = attr.buffer(source.max_entries * source.key_size)
+    following = attr.buffer(_TOKEN_SIZE)
+    request = attr.MapBatch(
+        out_batch=addressof(following),
+        keys=addressof(keys),
+        values=addressof(values),
+        count=source.max_entries,
+        map_fd=source.fd,
+    )
+    try:
+        bpf(Command.MAP_LOOKUP_BATCH, request)
+    except OSError as error:
+        if _unavailable(error):
+            return b"".join(value for _, value in source.items())
+        if error.errno != errno.ENOENT:  # the end of the map
+            raise failure(error, source.operation("read")) from error
+    return bytes(values)
+
+
 def update_batch(target: Map, keys: bytes, values: bytes) -> None:
     """See :meth:`inet_lookup.bpf.maps.Map.update_batch`."""
     key_size, value_size = target.key_size, target.user_value_size

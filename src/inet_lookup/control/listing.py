@@ -16,13 +16,14 @@ from ..bpf.links import query
 from ..bpf.maps import Map
 from ..bpf.programs import Program, ProgramInfo
 from ..bpf.uapi import AttachType, MapType
-from ..errors import BpffsError, KernelError, NamespaceError, PrivilegeError
+from ..errors import BpffsError, KernelError, PrivilegeError
+from .known_sockets import KnownSockets
 from .namespace_home import Stale
 from .program_image import SOCKET_MAPS
 from .program_store import ProgramStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from ..net.namespaces import Namespace
     from ..net.processes import Process
@@ -212,17 +213,14 @@ class _SocketTable:
     def __init__(self, maps: Collection[Map], namespace: Namespace) -> None:
         self._cookies = {each.id: _cookies(each) for each in maps if each.type in SOCKET_MAPS}
         wanted = {cookie for found in self._cookies.values() for _, cookie in found or ()}
-        self._sockets = _sockets(wanted, namespace)
-        self._processes = _processes([each.inode for each in self._sockets.values()])
+        self._known = KnownSockets(wanted, namespace)
 
     def slots(self, map_id: int) -> list[ListedSlot] | None:
         found = self._cookies.get(map_id)
         return None if found is None else [self._slot(key, cookie) for key, cookie in found]
 
     def _slot(self, key: int | str, cookie: int) -> ListedSlot:
-        socket = self._sockets.get(cookie)
-        processes = self._processes.get(socket.inode, []) if socket is not None else []
-        return ListedSlot(key, cookie, socket, processes)
+        return ListedSlot(key, cookie, self._known.socket(cookie), self._known.processes(cookie))
 
 
 def _cookies(sockets: Map) -> list[tuple[int | str, int]] | None:
@@ -237,31 +235,6 @@ def _cookies(sockets: Map) -> list[tuple[int | str, int]] | None:
 
 def _key(key: bytes, sockets: Map) -> int | str:
     return int.from_bytes(key, sys.byteorder) if sockets.key_size in (1, 2, 4, 8) else key.hex()
-
-
-def _sockets(cookies: Collection[int], namespace: Namespace) -> dict[int, ListedSocket]:
-    if not cookies:
-        return {}
-    from ..net.sock_diag import list_sockets
-
-    def read() -> list[ListedSocket]:
-        return list_sockets("tcp") + list_sockets("udp")
-
-    here = os.stat("/proc/thread-self/ns/net").st_ino == namespace.inode
-    try:
-        # Entering a namespace needs CAP_SYS_ADMIN, staying in it does not.
-        listed = read() if here else namespace.run(read)
-    except (NamespaceError, KernelError):
-        return {}
-    return {each.cookie: each for each in listed if each.cookie in cookies}
-
-
-def _processes(inodes: Collection[int]) -> Mapping[int, list[Process]]:
-    if not inodes:
-        return {}
-    from ..net.owners import owners_of
-
-    return owners_of(inodes)
 
 
 def _runs_counted() -> bool | None:

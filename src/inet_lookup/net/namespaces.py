@@ -31,6 +31,8 @@ T = TypeVar("T")
 NAMES: Final = "/run/netns"
 """Where ``ip netns add NAME`` keeps the namespaces that have names."""
 
+_CURRENT: Final = "/proc/thread-self/ns/net"
+
 _NS_GET_NSTYPE: Final = 0xB703  # ioctl_nsfs(2), Linux 4.11
 _SO_NETNS_COOKIE: Final = 71  # Linux 5.14
 _SIOCGIFFLAGS: Final = 0x8913
@@ -74,7 +76,7 @@ class Namespace(Resource):
             the process may not open it.
         """
         if spec is None:
-            return cls._open("/proc/thread-self/ns/net", "the current network namespace")
+            return cls._open(_CURRENT, "the current network namespace")
         if isinstance(spec, int) or (isinstance(spec, str) and spec.isascii() and spec.isdigit()):
             return cls._open_pid(int(spec))
         path = os.fspath(spec)
@@ -95,7 +97,7 @@ class Namespace(Resource):
                 unshare(CLONE_NEWNET)
             except OSError as error:
                 raise _creation_error(error) from error
-            namespace = cls._open("/proc/thread-self/ns/net", "a new network namespace")
+            namespace = cls._open(_CURRENT, "a new network namespace")
             namespace.label = f"network namespace net:[{namespace.inode}]"
             if loopback:
                 _set_loopback_up()
@@ -121,7 +123,7 @@ class Namespace(Resource):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
                 return netns_cookie(probe.fileno())
 
-        return self.run(read)
+        return self.call(read)
 
     def fileno(self) -> int:
         """The file descriptor of the namespace.
@@ -169,6 +171,17 @@ class Namespace(Resource):
             os.close(entrance)
             raise
         return errand.wait()
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in the namespace: at once where the calling thread is in it, else by run.
+
+        Entering a namespace needs ``CAP_SYS_ADMIN``, staying in it does not.
+
+        :raises NamespaceError: the namespace cannot be entered.
+        """
+        if os.stat(_CURRENT).st_ino == self.inode:
+            return function(*args, **kwargs)
+        return self.run(function, *args, **kwargs)
 
     def popen(
         self, args: Sequence[str | os.PathLike[str]], **options: Any
@@ -332,7 +345,7 @@ class _Errand(Generic[T]):
 
 def _is_current(fd: int) -> bool:
     """Whether a namespace is the one that the calling thread is in."""
-    return os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/net"))
+    return os.path.samestat(os.fstat(fd), os.stat(_CURRENT))
 
 
 def _check_kind(fd: int, path: str) -> None:
@@ -341,7 +354,7 @@ def _check_kind(fd: int, path: str) -> None:
     All namespace files lie on the kernel's one nsfs, whose device number tells them from other
     files before an ioctl, which another file might take for something else, is tried.
     """
-    if os.fstat(fd).st_dev != os.stat("/proc/thread-self/ns/net").st_dev:
+    if os.fstat(fd).st_dev != os.stat(_CURRENT).st_dev:
         hint = None
         directory, name = os.path.split(path)
         if directory == NAMES and stat.S_ISREG(os.fstat(fd).st_mode):
