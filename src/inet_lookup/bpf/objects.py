@@ -69,17 +69,12 @@ class ProgramSpec:
     _debug: DebugInfo = field(repr=False)
 
     @cached_property
-    def written(self) -> LinkedCode:
-        """The program as it was written, together with the functions that it reaches."""
-        return self._code.link(self._function)
-
-    @cached_property
     def linked(self) -> LinkedCode:
         """The program as the kernel is to run it, together with the functions that it reaches.
 
         :raises ObjectFileError: it is written in a dialect and cannot be translated.
         """
-        written = self.written
+        written = self._code.link(self._function)
         return self.dialect.translate(written, self.name) if self.dialect else written
 
     @property
@@ -181,7 +176,7 @@ class ObjectFile:
             name=name,
             license=_license(elf),
             programs=MappingProxyType(programs),
-            maps=MappingProxyType(_maps_for(programs, maps)),
+            maps=MappingProxyType(_maps_for(programs, code, maps)),
             variables=MappingProxyType({each: of for each, of in variables.items() if of}),
             btf=types,
         )
@@ -272,13 +267,16 @@ def _programs(elf: ElfFile, code: Code, debug: DebugInfo) -> dict[str, ProgramSp
     return found
 
 
-def _maps_for(programs: Mapping[str, ProgramSpec], maps: MapDefinitions) -> dict[str, MapSpec]:
+def _maps_for(
+    programs: Mapping[str, ProgramSpec], code: Code, maps: MapDefinitions
+) -> dict[str, MapSpec]:
     """Return the maps as they are to be for the programs that use them."""
     found = dict(maps.by_name)
-    for program in programs.values():
-        if program.dialect is not None:
-            for each in program.written.relocations:
-                found[each.map] = program.dialect.map(found[each.map])
+    dialects = {each.dialect for each in programs.values() if each.dialect is not None}
+    for dialect in dialects:
+        functions = [each._function for each in programs.values() if each.dialect is dialect]
+        for name in code.maps_reached(functions):
+            found[name] = dialect.map(found[name])
     return found
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
@@ -233,6 +233,20 @@ class Code:
             tuple(relocations),
             tuple((index, function) for function, index in placed.items()),
         )
+
+    def maps_reached(self, programs: Iterable[Function]) -> set[str]:
+        """Return the names of the maps that some programs and the functions they reach refer to."""
+        reached = dict.fromkeys(programs)
+        found: set[str] = set()
+        order = list(reached)
+        for function in order:
+            for _, reference in self._within(function):
+                if isinstance(reference, MapReference):
+                    found.add(reference.map)
+                elif reference.function not in reached:
+                    reached[reference.function] = None
+                    order.append(reference.function)
+        return found
 
     def _within(self, function: Function) -> Iterator[tuple[int, _Reference]]:
         """Yield the references of one function with their byte offsets in the section."""

@@ -20,11 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ..bpf.uapi import INSN_SIZE
+
 _INSTRUCTION: Final = struct.Struct("<BBhi")
 
 # BPF_COMPLEXITY_LIMIT_INSNS and MAX_CALL_FRAMES: the verifier goes no further either.
 _MAX_STEPS: Final = 1_000_000
 _MAX_DEPTH: Final = 8
+# What is kept of all paths, in registers and slots: some 100 MiB.
+_MAX_KEPT: Final = 2_000_000
 
 _U64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _U32: Final = 0xFFFF_FFFF
@@ -174,12 +178,19 @@ class _Analysis:
     instructions: bytes
     accesses: set[Access] = field(default_factory=set)
     lowest_stack: int = 0
-    _code: list[tuple[int, int, int, int]] = field(init=False)
     _outcomes: dict[object, _Outcome] = field(default_factory=dict)
     _steps: int = 0
+    _kept: int = 0
 
-    def __post_init__(self) -> None:
-        self._code = list(_INSTRUCTION.iter_unpack(self.instructions))
+    @property
+    def _count(self) -> int:
+        return len(self.instructions) // INSN_SIZE
+
+    def _instruction(self, index: int) -> tuple[int, int, int, int]:
+        code, registers, offset, immediate = _INSTRUCTION.unpack_from(
+            self.instructions, index * INSN_SIZE
+        )
+        return code, registers, offset, immediate
 
     def call(self, start: int, frame: int, registers: list[_Value], slots: _Slots) -> _Outcome:
         """Run a function for what it is called with; its own frame is gone afterwards."""
@@ -190,8 +201,16 @@ class _Analysis:
         if known is None:
             entry = [_NOTHING, *registers[1:6], _NOTHING, _NOTHING, _NOTHING, _NOTHING]
             entry.append(frozenset({_Atom("fp", 0, frame)}))
+            self._keep(start, slots)
             known = self._outcomes[key] = self._function(start, frame, _State(entry, slots.copy()))
         return known
+
+    def _keep(self, index: int, slots: _Slots) -> None:
+        self._kept += 11 + len(slots)
+        if self._kept > _MAX_KEPT:
+            raise UnfollowedError(
+                index, f"more than {_MAX_KEPT} registers and slots are to be kept"
+            )
 
     def _function(self, start: int, frame: int, entry: _State) -> _Outcome:
         reached = {start: entry}
@@ -211,6 +230,7 @@ class _Analysis:
                     _absorb_slots(slots, state.slots)
                     ended = True
                 elif target not in reached:
+                    self._keep(target, state.slots)
                     reached[target] = state.copy()
                     heapq.heappush(pending, target)
                 elif reached[target].absorb(state):
@@ -227,9 +247,9 @@ class _Analysis:
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 raise UnfollowedError(index, f"more than {_MAX_STEPS} steps are needed")
-            if not 0 <= index < len(self._code):
+            if not 0 <= index < self._count:
                 raise UnfollowedError(index, "the program goes on beyond its end")
-            code, registers, offset, immediate = self._code[index]
+            code, registers, offset, immediate = self._instruction(index)
             dst, src = registers & 0xF, registers >> 4
             # Of a call and a load of 64 bits, the source says what the immediate means.
             if dst > _FRAME or (src > _FRAME and code not in (_CALL, _LD_IMM64)):
@@ -363,14 +383,14 @@ class _Analysis:
             # Packet data by the classic way, with the context in register 6.
             self._clobber(state, _ANYTHING)
             return 0
-        if index + 1 >= len(self._code):
+        if index + 1 >= self._count:
             raise UnfollowedError(index, "the program ends within an instruction")
         if src == _PSEUDO_FUNC:
             state.registers[dst] = frozenset({_Atom("function", index + 1 + immediate)})
         elif src:
             state.registers[dst] = _ANYTHING
         else:
-            high = self._code[index + 1][3]
+            high = self._instruction(index + 1)[3]
             state.registers[dst] = _number((high & _U32) << 32 | immediate & _U32)
         return 1
 
