@@ -9,7 +9,7 @@ DIALECT := $(wildcard src/inet_lookup/dispatch/dispatcher.py src/inet_lookup/dis
   src/inet_lookup/programs/*.py src/inet_lookup/programs/*/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench soak clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ format: $(STAMP) ## Format the source.
 bench: $(OBJECTS) ## Measure what docs/performance.md states.
 	@tests/install-packages
 	$(BIN)/python benchmarks/compiled_program.py
+
+soak: $(OBJECTS) ## Run the random tests for about an hour.
+	@tests/install-packages
+	INET_LOOKUP_CONTEXTS=100000 $(BIN)/python -m pytest tests/programs/test_kernel_agrees_with_python.py
+	INET_LOOKUP_PAIRS=5000000 $(BIN)/python -m pytest tests/dispatch/test_kernel_agrees_with_reference.py
+	$(BIN)/python tests/support/object_mutation.py --count 1000000 src/inet_lookup/dispatch/*.bpf.o
 
 clean: ## Remove what the other targets made.
 	rm -rf src/inet_lookup/dispatch/*.bpf.o $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
