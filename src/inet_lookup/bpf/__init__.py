@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from .uapi import SkAction as SkAction
     from .uapi import SkLookupFlags as SkLookupFlags
     from .uapi import UpdateMode as UpdateMode
+    from .uapi import XdpMode as XdpMode
+    from .xdp_link import XdpLink as XdpLink
+    from .xdp_link import XdpLinkInfo as XdpLinkInfo
 
 # Which module has which of the names above.
 _HOMES = {
@@ -84,7 +87,9 @@ _HOMES = {
         "SkAction",
         "SkLookupFlags",
         "UpdateMode",
+        "XdpMode",
     ),
+    "xdp_link": ("XdpLink", "XdpLinkInfo"),
 }
 
 if not TYPE_CHECKING:  # a type checker shall find the names above, and no others

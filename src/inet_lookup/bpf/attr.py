@@ -182,6 +182,17 @@ class LinkCreate(Structure):
     )
 
 
+class LinkCreateOnInterface(Structure):
+    """``BPF_LINK_CREATE``, as XDP needs it."""
+
+    _fields_ = (
+        ("prog_fd", c_uint32),
+        ("target_ifindex", c_uint32),  # in a union with target_fd
+        ("attach_type", c_uint32),
+        ("flags", c_uint32),
+    )
+
+
 class LinkUpdate(Structure):
     """``BPF_LINK_UPDATE``."""
 
@@ -288,6 +299,19 @@ class LinkInfoStruct(Structure):
         ("netns_ino", c_uint32),
         ("attach_type", c_uint32),
         ("rest", c_uint8 * 40),
+    )
+
+
+class XdpLinkInfoStruct(Structure):
+    """``struct bpf_link_info``, its union read as that of a link to an interface."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("prog_id", c_uint32),
+        ("padding", c_uint32),  # the union begins at a multiple of 8
+        ("ifindex", c_uint32),
+        ("rest", c_uint8 * 44),
     )
 
 

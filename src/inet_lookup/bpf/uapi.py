@@ -303,6 +303,17 @@ class LinkUpdateFlags(IntFlag):
     """Update only if the link runs the expected program."""
 
 
+class XdpMode(IntEnum):
+    """``XDP_FLAGS_*_MODE`` of ``include/uapi/linux/if_link.h``: where an XDP program runs."""
+
+    ANY = 0
+    """In the driver if it can, otherwise behind it."""
+    GENERIC = 1 << 1
+    """Behind the driver, on socket buffers; any interface can."""
+    DRIVER = 1 << 2
+    """In the driver, before there is a socket buffer."""
+
+
 class SkLookupFlags(IntFlag):
     """Flags that a socket lookup program passes to ``bpf_sk_assign()``."""
 
