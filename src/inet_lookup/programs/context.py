@@ -174,9 +174,25 @@ class Context:
 
 def _address(name: str, value: str | Address) -> Address:
     try:
-        return ip_address(value)
+        return unscoped_address(value)
     except ValueError:
-        raise InetLookupError(f"{name} address {value!r} is not an IPv4 or IPv6 address") from None
+        raise InetLookupError(
+            f"{name} address {value!r} is not an IPv4 or IPv6 address",
+            hint="a packet's address has no scope: write fe80::1, not fe80::1%eth0",
+        ) from None
+
+
+def unscoped_address(value: object) -> Address:
+    """Return an address that a packet can have.
+
+    :param value: an address or its text.
+    :raises ValueError: it is none, or is an IPv6 address with a scope (``fe80::1%eth0``), which
+        equals no packet's address.
+    """
+    address = ip_address(str(value))
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise ValueError(f"{value!r} has a scope")
+    return address
 
 
 def _words(address: Address) -> tuple[int, tuple[int, int, int, int]]:

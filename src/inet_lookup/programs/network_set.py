@@ -30,15 +30,7 @@ class NetworkSet:
     __slots__ = ("_intervals", "_networks")
 
     def __init__(self, *networks: str | IPv4Network | IPv6Network) -> None:
-        parsed = []
-        for network in networks:
-            try:
-                parsed.append(ip_network(network))
-            except ValueError as error:
-                raise InetLookupError(
-                    f"{network!r} is not a network: {error}",
-                    hint="write it as address/prefix length, with the host bits zero",
-                ) from None
+        parsed = [network_of(network) for network in networks]
         self._networks = frozenset(parsed)
         self._intervals = {
             version: _merge(
@@ -75,6 +67,26 @@ class NetworkSet:
 
     def __repr__(self) -> str:
         return f"NetworkSet({', '.join(repr(str(network)) for network in self)})"
+
+
+def network_of(item: object) -> IPv4Network | IPv6Network:
+    """Return a network that packets' addresses can be in.
+
+    :param item: a network or its text.
+    :raises InetLookupError: it is none, has host bits, or a scope (``fe80::%eth0/64``).
+    """
+    try:
+        network = ip_network(str(item))
+    except ValueError as error:
+        raise InetLookupError(
+            f"{item!r} is not a network: {error}",
+            hint="write it as address/prefix length, with the host bits zero",
+        ) from None
+    if isinstance(network, IPv6Network) and network.network_address.scope_id is not None:
+        raise InetLookupError(
+            f"{item!r} has a scope, which no packet's address has", hint="write it without"
+        )
+    return network
 
 
 def _merge(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

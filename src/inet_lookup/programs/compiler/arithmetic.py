@@ -134,7 +134,7 @@ def binary(builder: FunctionBuilder, flow: Flow, op: ast.operator, left: Int, ri
         raise Refused("/ makes a float, which BPF does not have", "use // instead")
     if isinstance(op, ast.Pow):
         raise Refused("** is supported between constants only", "multiply, or use <<")
-    raise Refused("this operator is not supported on integers")
+    raise Refused("this operator is not supported on integers", "use + - * // % & | ^ << >>")
 
 
 def _shift_amount(bounds: Interval) -> None:

@@ -77,6 +77,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[..., Any]] = {
 # Beyond these a constant is a mistake, and computing it could take for ever.
 _BITS = 4096
 _ELEMENTS = 1 << 20
+_KEEP_SMALL = "an integer of a program has 64 bits"
 
 ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address)
 NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)
@@ -215,7 +216,7 @@ def attribute(value: object, name: str) -> object:
     except AttributeError:
         raise Refused(
             f"{getattr(value, '__name__', repr(value))} has no attribute {name!r}",
-            undefined=isinstance(value, ModuleType),
+            "correct the name",
         ) from None
 
 
@@ -267,7 +268,7 @@ def binary(op: ast.operator, left: object, right: object) -> object:
     """
     function = _BINARY.get(type(op))
     if function is None:
-        raise Refused("this operator is not supported")
+        raise Refused("this operator is not supported", "use + - * // % ** & | ^ << >>")
     for operand in (left, right):
         _require_constant_behaviour(operand)
         if isinstance(operand, str | bytes):
@@ -275,14 +276,16 @@ def binary(op: ast.operator, left: object, right: object) -> object:
     if isinstance(op, ast.LShift | ast.Pow) and isinstance(right, int):
         size = left.bit_length() if isinstance(left, int) else 1
         if right < 0 or (right + size if isinstance(op, ast.LShift) else right * size) > _BITS:
-            raise Refused(f"the result of this constant expression exceeds {_BITS} bits")
+            raise Refused(
+                f"the result of this constant expression exceeds {_BITS} bits", _KEEP_SMALL
+            )
     if isinstance(op, ast.Mult):
         for sequence, times in ((left, right), (right, left)):
             if isinstance(sequence, tuple) and isinstance(times, int):
                 _require_size(len(sequence) * times)
     result = _evaluate(function, left, right)
     if isinstance(result, int) and result.bit_length() > _BITS:
-        raise Refused(f"the result of this constant expression exceeds {_BITS} bits")
+        raise Refused(f"the result of this constant expression exceeds {_BITS} bits", _KEEP_SMALL)
     if isinstance(result, tuple | frozenset):
         _require_size(len(result))
     return result
@@ -335,7 +338,9 @@ def _evaluate(function: Callable[..., object], *args: object, **kwargs: object) 
     try:
         result = function(*args, **kwargs)
     except Exception as error:
-        raise Refused(f"Python raises {type(error).__name__} here: {error}") from None
+        raise Refused(
+            f"Python raises {type(error).__name__} here: {error}", "correct the expression"
+        ) from None
     if isinstance(result, complex | float):
         raise Refused("the result is a float; BPF has integers only", "use // for division")
     return result

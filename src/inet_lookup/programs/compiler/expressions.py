@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 Split = tuple[Flow | None, Flow | None]
 
+# Ranges with a step and up to this many numbers are searched like a tuple.
+_FEW = 64
+
 _SIDES: dict[str, Side] = {"local": "local", "remote": "remote"}
 
 
@@ -50,11 +53,16 @@ InlineCall: TypeAlias = Callable[[FunctionSource, dict[str, Value], Flow, ast.Ca
 """Compiles the body of an inlined function in place of its call; the path goes on behind it."""
 
 
+def _shown(constant: object) -> str:
+    text = repr(constant)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def kind(value: Value) -> str:
     """Return what a value is, in words for a message."""
     match value:
         case Constant(value=constant):
-            return "None" if constant is None else f"{type(constant).__name__} {constant!r}"
+            return "None" if constant is None else f"{type(constant).__name__} {_shown(constant)}"
         case Int():
             return "an integer"
         case Bool():
@@ -152,7 +160,7 @@ class Expressions:
             )
         if isinstance(value, Constant) and isinstance(value.value, enum.Flag):
             raise Refused(f"{what} is a flag, {value.value!r}", f"use {value.value.name}.value")
-        raise Refused(f"{what} is {kind(value)}, not an integer")
+        raise Refused(f"{what} is {kind(value)}, not an integer", "use an integer here")
 
     def _value(self, node: ast.expr, flow: Flow) -> Value:
         match node:
@@ -184,13 +192,17 @@ class Expressions:
                 return self._tuple(elements, flow)
             case ast.Call():
                 return self._call(node, flow)
-        raise Refused(*_UNSUPPORTED.get(type(node), ("this expression is not supported",)))
+        raise Refused(
+            *_UNSUPPORTED.get(
+                type(node), ("this expression is not supported", "write it in other words")
+            )
+        )
 
     def _literal(self, constant: object) -> Value:
         if isinstance(constant, float | complex):
             raise Refused("BPF has integers only", "use an integer")
         if constant is Ellipsis or isinstance(constant, bytes):
-            raise Refused(f"{constant!r} has no meaning in a program")
+            raise Refused(f"{constant!r} has no meaning in a program", "use an integer")
         return Constant(constant)
 
     def _name(self, name: str, flow: Flow) -> Value:
@@ -204,7 +216,9 @@ class Expressions:
         try:
             found = self._source.lookup(name)
         except KeyError:
-            raise Refused(f"name {name!r} is not defined", undefined=True) from None
+            raise Refused(
+                f"name {name!r} is not defined", "define it, or correct the name", undefined=True
+            ) from None
         return Constant(constants.check(name, found))
 
     def _attribute(self, base: Value, attr: str, flow: Flow) -> Value:
@@ -220,7 +234,10 @@ class Expressions:
                 )
             case Constant(value=constant) if not isinstance(constant, ProgramMap):
                 return Constant(constants.attribute(constant, attr))
-        raise Refused(f"{kind(base)} has no attribute {attr!r} in a program")
+        raise Refused(
+            f"{kind(base)} has no attribute {attr!r} in a program",
+            "call the methods of maps; take anything else into a module constant",
+        )
 
     def _context_field(self, attr: str, flow: Flow) -> Value:
         if attr in ("local_ip", "remote_ip"):
@@ -244,12 +261,12 @@ class Expressions:
         base = self.value(node.value, flow)
         if isinstance(node.slice, ast.Slice):
             if not isinstance(base, Constant):
-                raise Refused("only constants can be sliced")
+                raise Refused("only constants can be sliced", "name the elements one by one")
             bounds: list[int | None] = []
             for part in (node.slice.lower, node.slice.upper, node.slice.step):
                 index = Constant(None) if part is None else self.value(part, flow)
                 if not isinstance(index, Constant) or not isinstance(index.value, int | None):
-                    raise Refused("a slice needs constant integers")
+                    raise Refused("a slice needs constant integers", "write numbers")
                 bounds.append(index.value)
             return Constant(constants.item(base.value, slice(*bounds)))
         index = self.value(node.slice, flow)
@@ -259,13 +276,19 @@ class Expressions:
             case AddressWords(side):
                 word = index.value if isinstance(index, Constant) else None
                 if not isinstance(word, int) or not 0 <= word <= 3:
-                    raise Refused("the four words of an address need a constant index, 0 to 3")
+                    raise Refused(
+                        "the four words of an address need a constant index, 0 to 3",
+                        "write the number, or loop over (0, 1, 2, 3)",
+                    )
                 return self._reader.field(flow, f"{side}_ip6", int(word))
             case TupleValue(items):
                 if not isinstance(index, Constant) or not isinstance(index.value, int):
-                    raise Refused("a tuple needs a constant index")
+                    raise Refused("a tuple needs a constant index", "use an Array map, or match")
                 if not -len(items) <= index.value < len(items):
-                    raise Refused(f"index {index.value} is out of range")
+                    raise Refused(
+                        f"index {index.value} is out of range: the tuple has {len(items)} elements",
+                        "correct the index",
+                    )
                 return items[index.value]
             case Constant(value=constant):
                 if not isinstance(index, Constant):
@@ -274,7 +297,7 @@ class Expressions:
                         "use an Array map, or match",
                     )
                 return Constant(constants.item(constant, index.value))
-        raise Refused(f"{kind(base)} cannot be indexed")
+        raise Refused(f"{kind(base)} cannot be indexed", "use a tuple, or an Array map")
 
     def _operations(self, node: ast.BinOp, flow: Flow) -> Value:
         # A long sum nests on the left, as deep as it is long.
@@ -525,7 +548,10 @@ class Expressions:
         if isinstance(container, TupleValue):
             return self._contains_any(item, container.items, flow)
         if not isinstance(container, Constant):
-            raise Refused(f"'in' does not work on {kind(container)}")
+            raise Refused(
+                f"'in' does not work on {kind(container)}",
+                "use it on a network, NetworkSet, range, tuple, frozenset, Hash or LpmTrie",
+            )
         target = container.value
         if isinstance(target, ProgramMap):
             maybe = map_access.contains(self._map_call(flow), target, item)
@@ -578,16 +604,15 @@ class Expressions:
 
     def _contains_number(self, number: Int, target: object, flow: Flow) -> Split:
         number = arithmetic.fitting(flow, number, "the left side of 'in'")
-        if isinstance(target, range) and abs(target.step) != 1 and len(target) > 64:
-            return self._contains_stepped(number, target, flow)
         if isinstance(target, range):
-            intervals = (
-                intervals_of(target)
-                if abs(target.step) != 1
-                else [(min(target), max(target))]
-                if target
-                else []
-            )
+            # A range may be of any length: len() and min() of it would fail or take for ever.
+            if abs(target.step) == 1:
+                ends = (target[0], target[-1]) if target else ()
+                intervals = [(min(ends), max(ends))] if ends else []
+            elif len(target[: _FEW + 1]) > _FEW:
+                return self._contains_stepped(number, target, flow)
+            else:
+                intervals = intervals_of(target)
         elif isinstance(target, tuple | frozenset):
             if not all(constants.is_integer(element) for element in target):
                 raise Refused(
@@ -619,9 +644,12 @@ class Expressions:
         return self._possible(found), self._possible(missed)
 
     def _contains_stepped(self, number: Int, target: range, flow: Flow) -> Split:
-        lo, hi, step = min(target), max(target), abs(target.step)
+        step = abs(target.step)
+        lo, hi = sorted((target[0], target[-1]))
         if lo < 0:
-            raise Refused("a range that starts below 0 and has a step is not supported")
+            lo %= step
+        if lo > hi:
+            return self._decided(False, flow)
         inside, outside = self._contains_number(number, range(lo, hi + 1), flow)
         if inside is None:
             return None, outside
@@ -699,7 +727,9 @@ class Expressions:
         else:
             function = self.value(node.func, flow)
         if not isinstance(function, Constant):
-            raise Refused(f"{kind(function)} cannot be called")
+            raise Refused(
+                f"{kind(function)} cannot be called", "call a function marked with @inline"
+            )
         target = function.value
         source = inline_source(target)
         arguments, keywords = self._arguments(node, flow)
@@ -749,7 +779,7 @@ class Expressions:
         try:
             bound = inspect.signature(source.function).bind(*arguments, **keywords)
         except TypeError as error:
-            raise Refused(f"{source.name}(): {error}") from None
+            raise Refused(f"{source.name}(): {error}", "pass what its parameters ask for") from None
         given = dict(bound.arguments)
         bound.apply_defaults()
         return {

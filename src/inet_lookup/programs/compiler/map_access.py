@@ -98,7 +98,7 @@ class MapCall:
         """Return a value as an integer that 64 bits hold."""
         number = as_int(self.builder, self.flow, value)
         if number is None:
-            raise Refused(f"{what} is not an integer")
+            raise Refused(f"{what} is not an integer", "use an integer here")
         return arithmetic.fitting(self.flow, number, what)
 
 
@@ -142,7 +142,7 @@ def set_item(call: MapCall, table: ProgramMap, index: Value, value: Value) -> No
             f"{name}[key] = value raises an exception in Python where the map is full",
             f"use {name}.put(key, value), which says whether it did",
         )
-    raise Refused(f"a program cannot assign to an element of {name!r}")
+    raise Refused(f"a program cannot assign to an element of {name!r}", "assign to it from Python")
 
 
 def contains(call: MapCall, table: ProgramMap, key: Value) -> Bool:
@@ -172,9 +172,16 @@ def call_method(
             bound = _bind(f"{call.maps.name(table)}.{method}()", arguments, keywords, parameters)
             for name in parameters[:required]:
                 if name not in bound:
-                    raise Refused(f"{call.maps.name(table)}.{method}() needs {name!r}")
+                    raise Refused(f"{call.maps.name(table)}.{method}() needs {name!r}", "pass it")
             return function(call, table, bound)
-    raise Refused(f"{type(table).__name__} cannot be used in a program")
+    raise Refused(
+        f"a {type(table).__name__} cannot be used in a program",
+        "use an Array, Counters, Hash, LpmTrie or SockArray",
+    )
+
+
+def _listed(parameters: tuple[str, ...]) -> str:
+    return ", ".join(f"{name[1:]}=" if name.startswith("*") else name for name in parameters)
 
 
 def _bind(
@@ -182,14 +189,17 @@ def _bind(
 ) -> dict[str, Value]:
     positional = [name for name in parameters if not name.startswith("*")]
     if len(arguments) > len(positional):
-        raise Refused(f"{what} takes {len(positional)} positional arguments, not {len(arguments)}")
+        raise Refused(
+            f"{what} takes {len(positional)} positional arguments, not {len(arguments)}",
+            f"it takes {_listed(parameters)}",
+        )
     bound = dict(zip(positional, arguments, strict=False))
     allowed = {name.lstrip("*") for name in parameters}
     for name, value in keywords.items():
         if name not in allowed:
-            raise Refused(f"{what} has no argument {name!r}")
+            raise Refused(f"{what} has no argument {name!r}", f"it takes {_listed(parameters)}")
         if name in bound:
-            raise Refused(f"{what} got {name!r} twice")
+            raise Refused(f"{what} gets {name!r} twice", "pass it once")
         bound[name] = value
     return bound
 
@@ -201,7 +211,7 @@ def _redirect(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Valu
     otherwise = bound.get("otherwise", Constant(PASS))
     verdict = as_verdict(otherwise)
     if verdict is None:
-        raise Refused("otherwise= must be PASS or DROP")
+        raise Refused("otherwise= is not a verdict", "use PASS or DROP")
     error = _select(call, table, bound)
     if isinstance(otherwise, Constant) and otherwise.value is PASS:
         return otherwise
@@ -212,13 +222,16 @@ def _redirect(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Valu
 def _select(call: MapCall, table: ProgramMap, bound: dict[str, Value]) -> Int:
     name = call.maps.name(table)
     if not isinstance(bound["ctx"], ContextValue):
-        raise Refused("the first argument must be the context")
+        raise Refused("the first argument is not the context", f"write {name}.redirect(ctx, index)")
     reuseport = bound.get("reuseport", Constant(True))
     if not isinstance(reuseport, Constant) or not isinstance(reuseport.value, bool):
-        raise Refused("reuseport= must be True or False, known when the program is compiled")
+        raise Refused("reuseport= is not known when the program is compiled", "write True or False")
     number = call.integer(bound["index"], "the index")
     if isinstance(bound["index"], Constant) and 0 < table.max_entries <= number.interval.lo:
-        raise Refused(f"index {number.ref} is out of range: {name!r} has {table.max_entries} slots")
+        raise Refused(
+            f"index {number.ref} is out of range: {name!r} has {table.max_entries} slots",
+            f"use 0 to {table.max_entries - 1}, or declare it with a larger max_entries",
+        )
 
     flags = _F_REPLACE if reuseport.value else _F_REPLACE | _F_NO_REUSEPORT
     missing = int_constant(errno.ENOENT)
@@ -374,7 +387,8 @@ def _in_range(call: MapCall, table: ProgramMap, index: Value, hint: str) -> Int:
     if number.interval.lo >= table.max_entries:
         raise Refused(
             f"index {number.interval.lo} is out of range: "
-            f"{call.maps.name(table)!r} has {table.max_entries} entries"
+            f"{call.maps.name(table)!r} has {table.max_entries} entries",
+            f"use 0 to {table.max_entries - 1}, or declare it with a larger max_entries",
         )
     if number.interval.hi >= table.max_entries:
         raise Refused(
@@ -399,7 +413,10 @@ def _key(call: MapCall, table: ProgramMap, key: Value) -> str:
     spec = table.key_spec
     items = _parts(key, spec.single)
     if len(items) != len(spec.parts):
-        raise Refused(f"a key of {call.maps.name(table)!r} has {len(spec.parts)} parts")
+        raise Refused(
+            f"a key of {call.maps.name(table)!r} has {len(spec.parts)} parts, not {len(items)}",
+            f"write ({', '.join(spec.parts)})",
+        )
     numbers = [
         call.integer(item, "a part of the key") if kind == "int" else None
         for kind, item in zip(spec.parts, items, strict=True)
@@ -418,7 +435,10 @@ def _key(call: MapCall, table: ProgramMap, key: Value) -> str:
 def _trie_key(call: MapCall, table: LpmTrie, key: Value) -> str:
     items = _parts(key, not table.scoped)
     if len(items) != 1 + table.scoped:
-        raise Refused(f"a key of {call.maps.name(table)!r} is a number and an address")
+        raise Refused(
+            f"a key of {call.maps.name(table)!r} is {'a number and ' * table.scoped}an address",
+            "write (number, ctx.local_ip)" if table.scoped else "write ctx.local_ip",
+        )
     scope = call.integer(items[0], "the first part of the key") if table.scoped else None
     if scope is not None and scope.interval.hi >= 2**32:
         raise Refused("the first part of the key may exceed 32 bits", "keep it: x & 0xFFFF_FFFF")

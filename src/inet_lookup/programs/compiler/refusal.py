@@ -11,7 +11,7 @@ class Refused(Exception):
     :param undefined: whether the reason is a name that has no value yet.
     """
 
-    def __init__(self, problem: str, hint: str | None = None, *, undefined: bool = False) -> None:
+    def __init__(self, problem: str, hint: str, *, undefined: bool = False) -> None:
         super().__init__(problem)
         self.undefined = undefined
         self.problem = problem

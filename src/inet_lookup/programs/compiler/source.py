@@ -6,7 +6,7 @@ import ast
 import functools
 import linecache
 from collections.abc import Callable
-from types import CellType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any, TypeAlias, cast
 
 from ...errors import CompileError, InetLookupError
@@ -130,12 +130,36 @@ def _definition(function: FunctionType, text: str) -> Definition:
     for node in _functions(text, code.co_filename):
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         if first == code.co_firstlineno and node.name == code.co_name:
+            if not _is_compiled_from(code, text):
+                break
             return node
     raise InetLookupError(
         f"the source of {function.__qualname__}() is not at {code.co_filename}:"
         f"{code.co_firstlineno}",
         hint="the file has changed since it was imported, or this is a lambda: use def",
     )
+
+
+def _is_compiled_from(code: CodeType, text: str) -> bool:
+    """Whether Python runs what the text says, and not what it said before it was edited."""
+    fresh = _codes(text, code.co_filename).get((code.co_name, code.co_firstlineno))
+    return fresh is not None and _behaviour(fresh) == _behaviour(code)
+
+
+def _behaviour(code: CodeType) -> tuple[object, ...]:
+    constants = tuple(c for c in code.co_consts if not isinstance(c, CodeType))
+    return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars
+
+
+@functools.lru_cache(maxsize=8)
+def _codes(text: str, filename: str) -> dict[tuple[str, int], CodeType]:
+    found = {}
+    pending = [compile(text, filename, "exec", dont_inherit=True)]
+    while pending:
+        code = pending.pop()
+        found[code.co_name, code.co_firstlineno] = code
+        pending += [each for each in code.co_consts if isinstance(each, CodeType)]
+    return found
 
 
 @functools.lru_cache(maxsize=8)

@@ -122,7 +122,9 @@ class Statements:
                 self._loops[-1].continues.append(flow)
                 return None
         raise Refused(
-            *_UNSUPPORTED.get(type(node), (f"{type(node).__name__} is not supported", None))
+            *_UNSUPPORTED.get(
+                type(node), (f"{type(node).__name__} is not supported", "write it in other words")
+            )
         )
 
     def _return(self, node: ast.Return, value: ast.expr | None, flow: Flow) -> None:
@@ -165,14 +167,18 @@ class Statements:
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 items = _items(value)
                 if items is None:
-                    raise self._source.error(target, f"{kind(value)} cannot be unpacked")
+                    raise self._source.error(
+                        target, f"{kind(value)} cannot be unpacked", "unpack a tuple"
+                    )
                 if any(isinstance(element, ast.Starred) for element in elements):
                     raise self._source.error(
                         target, "* in an assignment is not supported", "name every element"
                     )
                 if len(items) != len(elements):
                     raise self._source.error(
-                        target, f"{len(items)} values are unpacked into {len(elements)} names"
+                        target,
+                        f"{len(items)} values are unpacked into {len(elements)} names",
+                        "name every element",
                     )
                 for element, item in zip(elements, items, strict=True):
                     self._assign(element, item, flow)
@@ -246,10 +252,11 @@ class Statements:
         if items is not None:
             return list(items)
         if isinstance(value, Constant) and isinstance(value.value, range):
-            if len(value.value) > _LIMIT:
+            # len() fails on a range of more than 2**63 numbers.
+            if len(value.value[: _LIMIT + 1]) > _LIMIT:
                 raise self._source.error(
                     node,
-                    f"a loop of {len(value.value)} rounds cannot be unrolled",
+                    f"a loop of more than {_LIMIT} rounds cannot be unrolled",
                     "use a map, or arithmetic",
                 )
             return [Constant(number) for number in value.value]
@@ -273,7 +280,11 @@ class Statements:
                 "write enumerate(t), reversed(t), or zip(t, u) without keywords",
             )
         if function is reversed and self._is_iterator(node.args[0], flow):
-            raise self._source.error(node, "reversed() takes a range or a tuple, not an iterator")
+            raise self._source.error(
+                node,
+                "reversed() takes a range or a tuple, not an iterator",
+                "reverse the inner one",
+            )
         items = self._iterate(node.args[0], flow)
         if function is reversed:
             return items[::-1]
@@ -404,9 +415,13 @@ class Statements:
     ) -> tuple[Flow | None, Flow | None]:
         items = _items(subject)
         if items is None:
-            raise self._source.error(pattern, f"{kind(subject)} is not a tuple")
+            raise self._source.error(
+                pattern, f"{kind(subject)} is not a tuple", "match a tuple, or an integer"
+            )
         if any(isinstance(part, ast.MatchStar) for part in patterns):
-            raise self._source.error(pattern, "* in a pattern is not supported")
+            raise self._source.error(
+                pattern, "* in a pattern is not supported", "name every element, or write _"
+            )
         if len(items) != len(patterns):
             return None, flow
         missed: list[Flow] = []

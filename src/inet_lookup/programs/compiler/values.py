@@ -133,7 +133,7 @@ class Undefined:
     """A variable that has no value, or none of one kind, on every path; using it is refused."""
 
     problem: str
-    hint: str | None = None
+    hint: str
 
 
 Value = (

@@ -15,12 +15,11 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
-    ip_address,
 )
 from typing import Final, Literal, TypeAlias
 
 from ...errors import InetLookupError
-from ..context import Address
+from ..context import Address, unscoped_address
 
 KeyPart: TypeAlias = int | Address
 Key: TypeAlias = KeyPart | tuple[KeyPart, ...]
@@ -81,12 +80,8 @@ class KeySpec:
                 if not isinstance(item, int) or not 0 <= item < 2**64:
                     raise InetLookupError(f"{item!r} in a key is not an integer of 0 to 2**64 - 1")
                 parts.append(int(item))
-            elif isinstance(item, IPv4Address | IPv6Address):
-                parts.append(item)
-            elif isinstance(item, str):
-                parts.append(_parse(item))
             else:
-                raise InetLookupError(f"{item!r} in a key is not an address")
+                parts.append(address_of(item))
         return tuple(parts)
 
     def pack(self, parts: tuple[KeyPart, ...]) -> bytes:
@@ -111,11 +106,18 @@ class KeySpec:
         return parts[0] if self.single else tuple(parts)
 
 
-def _parse(text: str) -> Address:
+def address_of(item: object) -> Address:
+    """Return an address in a key.
+
+    :raises InetLookupError: it is no address, or one that no packet has.
+    """
     try:
-        return ip_address(text)
+        return unscoped_address(item)
     except ValueError:
-        raise InetLookupError(f"{text!r} in a key is not an IPv4 or IPv6 address") from None
+        raise InetLookupError(
+            f"{item!r} in a key is not an IPv4 or IPv6 address",
+            hint="write it without a prefix length and without a scope",
+        ) from None
 
 
 def pack_network(network: IPv4Network | IPv6Network, scope: int | None = None) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 from ...errors import CapacityError, InetLookupError
 from ..context import Address
+from ..network_set import network_of
 from .base import U64_MAX, ProgramMap, check_value
-from .keys import LPM_KEY_SIZE, pack_network, unpack_network
+from .keys import LPM_KEY_SIZE, address_of, pack_network, unpack_network
 
 if TYPE_CHECKING:
     from ...bpf import Map, MapType
@@ -73,7 +74,7 @@ class LpmTrie(ProgramMap):
     def get(self, key: TrieKey, default: int | None = None) -> int | None:
         """Return the value of the longest prefix that holds an address, or ``default``."""
         scope, text = self._split(key)
-        address = _address(text)
+        address = address_of(text)
         if self._kernel is not None:
             raw = self._kernel.lookup(pack_network(ip_network(address), scope))
             return default if raw is None else int(struct.unpack("=Q", raw)[0])
@@ -89,7 +90,7 @@ class LpmTrie(ProgramMap):
         """
         amount = check_value(amount)
         scope, text = self._split(key)
-        address = _address(text)
+        address = address_of(text)
         found = self._find(scope, address)
         if found is None:
             return False
@@ -106,7 +107,7 @@ class LpmTrie(ProgramMap):
         :raises KeyError: the network is missing.
         """
         scope, text = self._split(key)
-        wanted = (scope, _network(text))
+        wanted = (scope, network_of(text))
         for candidate, value in self._entries():
             if candidate == wanted:
                 return value
@@ -119,7 +120,7 @@ class LpmTrie(ProgramMap):
         :raises CapacityError: the network is new and the trie is full.
         """
         scope, text = self._split(key)
-        self._write(scope, _network(text), check_value(value))
+        self._write(scope, network_of(text), check_value(value))
 
     def __delitem__(self, key: NetworkKey) -> None:
         """Remove a network.
@@ -127,7 +128,7 @@ class LpmTrie(ProgramMap):
         :raises KeyError: it is missing.
         """
         scope, text = self._split(key)
-        network = _network(text)
+        network = network_of(text)
         if self._kernel is None:
             del self._local[scope, network]
         elif not self._kernel.delete(pack_network(network, scope)):
@@ -189,24 +190,3 @@ class LpmTrie(ProgramMap):
                 hint="declare it with a larger max_entries",
             )
         self._local[scope, network] = value
-
-
-def _address(address: object) -> Address:
-    if isinstance(address, IPv4Address | IPv6Address):
-        return address
-    try:
-        return ip_address(str(address))
-    except ValueError:
-        raise InetLookupError(f"{address!r} is not an IPv4 or IPv6 address") from None
-
-
-def _network(network: object) -> Network:
-    if isinstance(network, IPv4Network | IPv6Network):
-        return network
-    try:
-        return ip_network(str(network))
-    except ValueError as error:
-        raise InetLookupError(
-            f"{network!r} is not a network: {error}",
-            hint="write it as address/prefix length, with the host bits zero",
-        ) from None

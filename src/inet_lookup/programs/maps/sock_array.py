@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from ...errors import CapacityError, InetLookupError, SocketError
-from ...net.sockets import HasFileno, SocketInfo, describe, require_fit
+from ...net.sockets import HasFileno, SocketInfo, SocketState, describe, require_fit, unfitness
 from ..context import Context
 from ..verdict import PASS, Verdict
 from .base import ProgramMap
@@ -94,6 +94,8 @@ class SockArray(ProgramMap):
         info = self._live(index) if 0 <= index < self.max_entries else None
         if info is None:
             return errno.ENOENT
+        if unfitness(info) is not None:
+            return errno.ESOCKTNOSUPPORT
         if _PROTOCOLS.get(info.protocol) != ctx.protocol:
             return errno.EPROTOTYPE
         if info.family != ctx.family and (info.family == socket.AF_INET or info.v6only):
@@ -178,14 +180,24 @@ class SockArray(ProgramMap):
         if held is None:
             return None
         fd, info = held
+        try:
+            # The descriptor may be closed, or be another socket by now.
+            now = describe(fd)
+            current = now if now.cookie == info.cookie else None
+        except SocketError:
+            current = None
         if self._kernel is not None:
             raw = self._kernel.lookup(_key(index))
-            return info if raw is not None and struct.unpack("=Q", raw)[0] == info.cookie else None
-        # Not loaded: the descriptor may be closed, or be another socket by now.
-        try:
-            return info if describe(fd).cookie == info.cookie else None
-        except SocketError:
-            return None
+            if raw is None or struct.unpack("=Q", raw)[0] != info.cookie:
+                return None
+            # Another process may hold the socket open: what was known of it has to do.
+            return current or info
+        if current is None or unfitness(current) is None:
+            return current
+        # Loading a program puts a UDP socket that is connected by now into the map, and nothing
+        # else that is not fit.
+        connected = current.protocol == "udp" and current.state is SocketState.CONNECTED
+        return current if connected else None
 
 
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
