@@ -23,6 +23,18 @@ def _print_version(context: click.Context, option: click.Parameter, value: bool)
         "demo": Lazy("inet_lookup.demo.command:demo", "Two web servers share a port, steered."),
         "check": Lazy("inet_lookup.cli.check:check", "What this machine can do."),
         "prog": Lazy("inet_lookup.cli.prog:prog", "Programs: check, attach, list, detach."),
+        "load": Lazy("inet_lookup.cli.load:load", "Load the dispatcher, with no rules yet."),
+        "unload": Lazy("inet_lookup.cli.unload:unload", "Remove the dispatcher and all it has."),
+        "upgrade": Lazy("inet_lookup.cli.upgrade:upgrade", "Replace an older version's program."),
+        "bind": Lazy("inet_lookup.cli.bind:bind", "Give packets to a service."),
+        "unbind": Lazy("inet_lookup.cli.unbind:unbind", "Undo a bind."),
+        "plan": Lazy("inet_lookup.cli.plan:plan", "What apply would change."),
+        "apply": Lazy("inet_lookup.cli.apply:apply", "Replace the ruleset, in one step."),
+        "register": Lazy("inet_lookup.cli.register:register", "Give sockets to a service."),
+        "unregister": Lazy("inet_lookup.cli.unregister:unregister", "Undo a register."),
+        "status": Lazy("inet_lookup.cli.status:status", "Services, sockets, processes, counters."),
+        "rules": Lazy("inet_lookup.cli.rules:rules", "The rules, in the order of precedence."),
+        "explain": Lazy("inet_lookup.cli.explain:explain", "Where a packet goes, and why."),
     },
 )
 @global_options(hidden=False)

@@ -15,6 +15,7 @@ import click
 
 from ..errors import CompileError, InetLookupError, VerifierError
 from .application import inet_lookup
+from .misuse import in_our_words
 from .settings import Settings
 
 DONE: Final = 0
@@ -57,18 +58,9 @@ def _invoke(arguments: list[str], settings: Settings) -> int:
     except click.ClickException as error:
         if settings.debug:
             raise
-        message = error.format_message().rstrip(".")
-        context_of = error.ctx if isinstance(error, click.UsageError) else None
-        path = context_of.command_path if context_of is not None else _NAME
         # The parser may have failed before it came to --json.
         settings.json = settings.json or "--json" in arguments
-        _report(
-            settings,
-            InetLookupError(
-                message[:1].lower() + message[1:], hint=f"{path} --help tells how it is used"
-            ),
-            kind="UsageError",
-        )
+        _report(settings, in_our_words(error, _NAME), kind="UsageError")
         return MISUSED
     except InetLookupError as error:
         if settings.debug:

@@ -47,6 +47,16 @@ class Process:
         except OSError:
             return cls(pid, "")
 
+    @property
+    def command(self) -> str:
+        """Its command line as it is now; empty when it is gone, and for a kernel thread."""
+        try:
+            with open(f"/proc/{self.pid}/cmdline", "rb") as file:
+                words = file.read().rstrip(b"\0").split(b"\0")
+        except OSError:
+            return ""
+        return b" ".join(words).decode(errors="backslashreplace")
+
     def __str__(self) -> str:
         return f"process {self.pid} ({self.name})" if self.name else f"process {self.pid}"
 

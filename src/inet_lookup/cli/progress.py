@@ -1,0 +1,73 @@
+"""Progress of long work: a line on the terminal that is written over and goes in the end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Final
+
+_PATIENCE_SECONDS: Final = 1.0
+"""What takes no longer is not worth a line."""
+
+_INTERVAL_SECONDS: Final = 0.2
+
+_RETURN_AND_CLEAR: Final = "\r\x1b[K"
+
+
+class Progress:
+    """Shows what is being done and for how long, once it has taken a second.
+
+    It is shown on the standard error output, and nowhere if that is no terminal. A context manager:
+    the line is gone after it.
+
+    :param quiet: show nothing in any case.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="progress", daemon=True)
+        self._text = ""
+        self._since = time.monotonic()
+
+    def __call__(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Say what is being done now.
+
+        :param what: such as ``compiling the rules``.
+        :param done: how many steps are done.
+        :param total: how many steps there are; 0 where that is not known.
+        """
+        self._text = f"{what} (step {done + 1} of {total})" if total else what
+
+    def __enter__(self) -> Progress:
+        if self._shown:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._shown:
+            self._thread.join()
+
+    def _show(self) -> None:
+        if self._ended.wait(_PATIENCE_SECONDS):
+            return
+        while not self._ended.is_set():
+            seconds = int(time.monotonic() - self._since)
+            self._write(f"{_RETURN_AND_CLEAR}{self._text}, {seconds} s")
+            self._ended.wait(_INTERVAL_SECONDS)
+        self._write(_RETURN_AND_CLEAR)
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:  # the terminal is gone
+            self._ended.set()
