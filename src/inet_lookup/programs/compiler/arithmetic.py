@@ -166,6 +166,10 @@ _PREDICATES: dict[type[ast.cmpop], str] = {
     ast.GtE: "uge",
 }
 
+_SIGNED_PREDICATES: dict[type[ast.cmpop], str] = {
+    op: predicate.replace("u", "s") for op, predicate in _PREDICATES.items()
+}
+
 _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -204,9 +208,14 @@ def compare(
     answer = decided(op, a, b)
     if answer is not None:
         return answer
-    fitting(flow, left, "the left side of the comparison")
-    fitting(flow, right, "the right side of the comparison")
-    return builder.value(flow.block, f"icmp {_PREDICATES[op]} i64 {left.ref}, {right.ref}")
+    if -(2**63) <= min(a.lo, b.lo) < 0 and max(a.hi, b.hi) < 2**63:
+        # The machine's values, taken to have a sign, are Python's.
+        predicate = _SIGNED_PREDICATES[op]
+    else:
+        predicate = _PREDICATES[op]
+        fitting(flow, left, "the left side of the comparison")
+        fitting(flow, right, "the right side of the comparison")
+    return builder.value(flow.block, f"icmp {predicate} i64 {left.ref}, {right.ref}")
 
 
 def learn(flow: Flow, op: type[ast.cmpop], left: Int, right: Int, *, holds: bool) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from ..context import FIELDS, Address
+from ..context import Address, Field
 from .flow import Flow, join
 from .ir import FunctionBuilder
 from .membership import search
@@ -22,17 +22,25 @@ _SK_OFFSET = 0
 
 
 class ContextReader:
-    """Emits reads of the context; a field is read once on each path."""
+    """Emits reads of the context; a field is read once on each path.
 
-    def __init__(self, builder: FunctionBuilder) -> None:
+    :ivar fields: the fields that the context has.
+    :ivar shows_socket: whether it shows the selected socket.
+    """
+
+    def __init__(
+        self, builder: FunctionBuilder, fields: Mapping[str, Field], *, shows_socket: bool
+    ) -> None:
         self._builder = builder
+        self.fields = fields
+        self.shows_socket = shows_socket
 
     def field(self, flow: Flow, name: str, word: int = 0) -> Int:
         """Return a field's value, zero-extended, in the byte order in which it is stored."""
         key = f"{name}[{word}]"
         known = flow.loads.get(key)
         if known is None:
-            field = FIELDS[name]
+            field = self.fields[name]
             bits = field.size * 8
             pointer = self._pointer(flow, field.offset + word * field.size)
             raw = self._builder.value(

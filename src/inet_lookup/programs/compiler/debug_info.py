@@ -25,20 +25,23 @@ def _column(column: int) -> int:
 
 
 class DebugInfo:
-    """Collects metadata nodes; a node is named by its number."""
+    """Collects metadata nodes; a node is named by its number.
 
-    def __init__(self) -> None:
+    :param context: the name of the structure that a program's argument points to.
+    """
+
+    def __init__(self, context: str) -> None:
         self._nodes: list[str] = []
         self._memo: dict[str, int] = {}
         self._globals: list[int] = []
         self._unit = self._reserve()
         self._unit_file: int | None = None
         self.int32 = self.node('!DIBasicType(name: "int", size: 32, encoding: DW_ATE_signed)')
-        context = self.node(
-            '!DICompositeType(tag: DW_TAG_structure_type, name: "bpf_sk_lookup", '
+        structure = self.node(
+            f"!DICompositeType(tag: DW_TAG_structure_type, name: {quoted(context)}, "
             "flags: DIFlagFwdDecl)"
         )
-        pointer = self._pointer(context)
+        pointer = self._pointer(structure)
         self._signature = self.node(
             f"!DISubroutineType(types: !{self._tuple([self.int32, pointer])})"
         )

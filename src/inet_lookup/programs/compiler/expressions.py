@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from ..context import FIELDS as CONTEXT_FIELDS
 from ..inline import inline_source
 from ..maps.base import ProgramMap
 from ..network_set import NetworkSet
@@ -244,13 +243,15 @@ class Expressions:
             return AddressValue(_SIDES[attr.removesuffix("_ip")])
         if attr in ("local_ip6", "remote_ip6"):
             return AddressWords(_SIDES[attr.removesuffix("_ip6")])
-        if attr == "sk":
+        if attr == "sk" and self._reader.shows_socket:
             return self._reader.selected_socket(flow)
-        if attr in CONTEXT_FIELDS:
+        if attr in self._reader.fields:
             return self._reader.field(flow, attr)
         from difflib import get_close_matches
 
-        names = [*CONTEXT_FIELDS, "local_ip", "remote_ip", "sk"]
+        names = [*self._reader.fields, "local_ip", "remote_ip"]
+        if self._reader.shows_socket:
+            names.append("sk")
         close = get_close_matches(attr, names, 1)
         raise Refused(
             f"the context has no field {attr!r}",

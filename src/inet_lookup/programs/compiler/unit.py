@@ -10,16 +10,14 @@ from pathlib import Path
 from ..maps import ProgramMap
 from .context_access import ContextReader
 from .debug_info import DebugInfo, quoted
-from .expressions import kind
-from .flow import Flow, as_verdict, join
+from .flow import Flow, join
+from .interface import SK_LOOKUP, Interface
 from .ir import FunctionBuilder
 from .map_table import MapTable
 from .refusal import Refused
 from .source import FunctionSource
 from .statements import Statements
 from .values import Constant, ContextValue, Value
-
-SECTION = "sk_lookup"
 
 _LICENSE = "_license"
 
@@ -42,25 +40,31 @@ class Unit:
     maps: dict[str, ProgramMap]
 
 
-def translate(source: FunctionSource, *, license: str = "") -> Unit:
+def translate(
+    source: FunctionSource, *, license: str = "", interface: Interface = SK_LOOKUP
+) -> Unit:
     """Check a function and translate it to LLVM IR.
 
     :param license: the licence that the object states; the helpers that programs use need none.
+    :param interface: what the function is written against.
     :raises CompileError: the function uses something that cannot be compiled, with the place.
     """
-    return _Translation(source).run(license)
+    return _Translation(source, interface).run(license)
 
 
 class _Translation:
-    def __init__(self, source: FunctionSource) -> None:
+    def __init__(self, source: FunctionSource, interface: Interface) -> None:
         self._source = source
-        self._debug = DebugInfo()
+        self._interface = interface
+        self._debug = DebugInfo(interface.context)
         self._maps = MapTable({source.name, _LICENSE})
         self._files: dict[str, int] = {}
         file = self._file(source)
         self._subprogram = self._debug.subprogram(source.name, file, source.node.lineno)
-        self._builder = FunctionBuilder(source.name, SECTION, self._debug)
-        self._reader = ContextReader(self._builder)
+        self._builder = FunctionBuilder(source.name, interface.section(source.name), self._debug)
+        self._reader = ContextReader(
+            self._builder, interface.fields, shows_socket=interface.shows_socket
+        )
         self._calls: list[FunctionSource] = []
 
     def run(self, license: str) -> Unit:
@@ -83,14 +87,10 @@ class _Translation:
         flow = Flow(self._builder.entry, {names[0]: ContextValue()}, {}, {})
         value = self._function(source, flow, self._subprogram, None)
         self._place(source.node, self._subprogram, None)
-        verdict = as_verdict(value)
-        if verdict is None:
-            raise source.error(
-                source.node,
-                f"{source.name}() returns {kind(value)} instead of a verdict",
-                "return PASS, DROP or the result of redirect()",
-            )
-        self._builder.emit(flow.block, f"ret i32 {verdict}")
+        result = self._interface.result(
+            self._builder, flow, self._returned(source.node, flow, value)
+        )
+        self._builder.emit(flow.block, f"ret i32 {result}")
         flow.block.ended = True
 
         maps = self._maps.text(self._debug)
@@ -103,6 +103,12 @@ class _Translation:
         text.append(self._builder.text(self._subprogram))
         text.append(self._debug.text("inet-lookup"))
         return Unit(source.name, "\n".join(text), self._builder.size, self._maps.by_name())
+
+    def _returned(self, node: ast.AST, flow: Flow, value: Value) -> Value:
+        try:
+            return self._interface.returned(self._builder, flow, value)
+        except Refused as refused:
+            raise self._source.refuse(node, refused) from None
 
     def _function(
         self, source: FunctionSource, flow: Flow, scope: int, inlined_at: int | None
@@ -128,18 +134,13 @@ class _Translation:
                 raise source.error(
                     source.node.body[-1],
                     f"{source.name}() may end without a verdict",
-                    "return PASS at its end",
+                    f"return {self._interface.default} at its end",
                 )
             outcomes.append((end, Constant(None), source.node))
         if inlined_at is None:
-            for path, value, node in outcomes:
-                if as_verdict(value) is None:
-                    raise source.error(
-                        node,
-                        f"a program returns a verdict, not {kind(value)}",
-                        "return PASS, DROP or the result of redirect()",
-                    )
-                del path
+            outcomes = [
+                (path, self._returned(node, path, value), node) for path, value, node in outcomes
+            ]
         joined = join(
             self._builder, [path for path, _, _ in outcomes], [[value] for _, value, _ in outcomes]
         )
