@@ -125,7 +125,7 @@ def test_a_hole_in_an_ipv6_prefix_is_shown_as_an_exception() -> None:
 
 @pytest.mark.parametrize("family", Family)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_moves_are_exactly_the_packets_that_change_hands(
     family: Family, data: st.DataObject
 ) -> None:
@@ -151,7 +151,7 @@ def _fits(ruleset: Ruleset, rule: Rule) -> bool:
 
 
 @given(rulesets(rules()), rulesets(rules()))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_diff_turned_round_moves_the_same_packets_back(old: Ruleset, new: Ruleset) -> None:
     there, back = diff(old, new), diff(new, old)
     assert there.rules_added == back.rules_removed

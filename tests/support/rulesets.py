@@ -114,7 +114,7 @@ def packets(
         network = NETWORK[family]
         local = [network - 1, *(network + offset for offset in range(1 << _SIZE_BITS))]
         local += [network + (1 << _SIZE_BITS), network + (2 << _SIZE_BITS), 1]
-        remote = [*(network + offset for offset in range(4)), network + 4, 1]
+        remote = [*(network + offset for offset in range(4)), network + 4, network + 8, 1]
         for local_ip, port, remote_ip, interface in product(
             local, local_ports, remote, (*INTERFACES, "eth2")
         ):
