@@ -93,10 +93,11 @@ def test_addresses_that_are_not_local_are_found_with_the_route_that_makes_them_s
         "ip route add local 192.0.2.0/24 dev lo",
         "ip route add local 2001:db8::/64 dev lo",
     ]
-    assert str(findings[0]).startswith(
-        'not all of 192.0.2.0/24 is local, so "a tcp 192.0.2.0/24 80"'
+    assert str(findings[0]) == (
+        'only part of 192.0.2.0/24 is local, of "a tcp 192.0.2.0/24 80":'
+        " ip route add local 192.0.2.0/24 dev lo"
     )
-    assert str(findings[1]).startswith("none of 2001:db8::/64 is local")
+    assert str(findings[1]).startswith("no address of 2001:db8::/64 is local, of ")
 
 
 def test_one_route_serves_all_rules_in_a_prefix() -> None:

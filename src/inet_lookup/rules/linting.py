@@ -62,11 +62,12 @@ class NotLocal:
         return f"ip route add local {self.prefix} dev lo"
 
     def __str__(self) -> str:
-        how = "not all of" if self.partly else "none of"
         rules = f'"{self.rules[0]}"'
         if len(self.rules) > 1:
             rules += f" and {len(self.rules) - 1} more"
-        return f"{how} {self.prefix} is local, so {rules} cannot see its packets: {self.command}"
+        if self.partly:
+            return f"only part of {self.prefix} is local, of {rules}: {self.command}"
+        return f"no address of {self.prefix} is local, of {rules}: {self.command}"
 
 
 Finding = CoveredRule | UnusedService | NotLocal
