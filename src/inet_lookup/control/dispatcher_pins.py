@@ -176,7 +176,8 @@ class DispatcherPins:
         with reported(f"pin {self.generation(number)}"):
             directory = os.path.join(self.path, _GENERATIONS)
             unfinished = os.path.join(directory, f"{_UNFINISHED}{number}")
-            _pin_all(unfinished, objects, os.stat(self.path).st_gid)
+            group = os.stat(self.path).st_gid
+            _pin_all(unfinished, objects, -1 if group == os.getegid() else group)
             os.rename(unfinished, os.path.join(directory, str(number)))
 
     def set_group(self, group: int) -> None:
