@@ -23,6 +23,7 @@ def _print_version(context: click.Context, option: click.Parameter, value: bool)
         "demo": Lazy("inet_lookup.demo.command:demo", "Two web servers share a port, steered."),
         "check": Lazy("inet_lookup.cli.check:check", "What this machine can do."),
         "prog": Lazy("inet_lookup.cli.prog:prog", "Programs: check, attach, list, detach."),
+        "include-dir": Lazy("inet_lookup.cli.include_dir:include_dir", "Where inet_lookup.h is."),
         "load": Lazy("inet_lookup.cli.load:load", "Load the dispatcher, with no rules yet."),
         "unload": Lazy("inet_lookup.cli.unload:unload", "Remove the dispatcher and all it has."),
         "upgrade": Lazy("inet_lookup.cli.upgrade:upgrade", "Replace an older version's program."),
