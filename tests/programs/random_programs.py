@@ -300,8 +300,12 @@ class Generator:
             self.scope.variables[name] = (kind, cap)
 
     def assignment(self, depth: int) -> None:
-        match self.pick("int", "int", "int", "int", "bool", "verdict", "maybe", "pair"):
-            case "int":
+        match self.pick("int", "int", "int", "int", "bool", "verdict", "maybe", "pair", "socket"):
+            case "socket" if self.scope.context:
+                name = self.assign("socket")
+                self.write(depth, f"{name} = {self.scope.context}.sk")
+                self.assigned(name, "socket")
+            case "socket" | "int":
                 text, cap = self.integer(3)
                 if cap > U64:
                     text, cap = f"({text}) & {U64:#x}", U64
@@ -902,6 +906,9 @@ class Generator:
         return form.format(a=a, b=b, constant=self.pick("True", "False"))
 
     def tested(self, depth: int) -> str:
+        names = self.scope.of("socket")
+        if names and self.chance(0.6):
+            return f"{self.rng.choice(names)} is {self.pick('None', 'not None')}"
         names = self.scope.of("maybe")
         if names and self.chance(0.6):
             name = self.rng.choice(names)

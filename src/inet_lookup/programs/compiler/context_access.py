@@ -54,7 +54,7 @@ class ContextReader:
         """Return whether a socket is selected; read anew, since a redirect changes it."""
         pointer = self._pointer(flow, _SK_OFFSET)
         sk = self._builder.value(flow.block, f"load volatile ptr, ptr {pointer}, align 8")
-        return SelectedSocket(self._builder.value(flow.block, f"icmp ne ptr {sk}, null"))
+        return SelectedSocket(self._builder.is_set(flow.block, sk))
 
     def _pointer(self, flow: Flow, offset: int) -> str:
         name = "llvm.preserve.static.offset"

@@ -87,6 +87,20 @@ class FunctionBuilder:
         self.size += len(incoming)
         return self.value(block, f"phi {type_} {arms}")
 
+    def is_set(self, block: Block, pointer: str) -> str:
+        """Return whether a pointer is not null, as an ``i1`` that is kept as a number.
+
+        LLVM takes two tests of pointers for null as one test of their bits together; the verifier
+        allows no arithmetic with pointers. An empty piece of assembly hides where the bit is from.
+        """
+        return self.hidden(block, self.value(block, f"icmp ne ptr {pointer}, null"))
+
+    def hidden(self, block: Block, bit: str) -> str:
+        """Return an ``i1`` of which LLVM does not know what it was computed from."""
+        wide = self.value(block, f"zext i1 {bit} to i64")
+        held = self.value(block, f'call i64 asm "", "=r,0"(i64 {wide})')
+        return self.value(block, f"icmp ne i64 {held}, 0")
+
     def stack_slot(self, name: str, size: int) -> str:
         """Return a pointer to ``size`` bytes of stack, the same for every use of ``name``.
 

@@ -149,7 +149,7 @@ def contains(call: MapCall, table: ProgramMap, key: Value) -> Bool:
     """Compile ``key in table``."""
     if isinstance(table, Hash | LpmTrie):
         pointer = _pointer(call, table, _key(call, table, key))
-        return Bool(call.value(f"icmp ne ptr {pointer}, null"))
+        return Bool(call.builder.is_set(call.flow.block, pointer))
     raise Refused(f"'in' does not work on {call.maps.name(table)!r}", "use .get(index)")
 
 
@@ -510,7 +510,10 @@ def _load(call: MapCall, pointer: str, *, default: int) -> Int:
 def _load_or(call: MapCall, pointer: str, bound: dict[str, Value]) -> Value:
     there, missing = call.split(call.value(f"icmp ne ptr {pointer}, null"), "hit", "miss")
     ref = call.along(there).value(f"load i64, ptr {pointer}, align 8")
-    return call.rejoin((there, Int(ref, U64)), (missing, _default(call, bound)))
+    value = call.rejoin((there, Int(ref, U64)), (missing, _default(call, bound)))
+    if isinstance(value, Maybe):
+        return Maybe(call.builder.hidden(call.flow.block, value.present), value.ref, value.interval)
+    return value
 
 
 def _default(call: MapCall, bound: dict[str, Value]) -> Value:
@@ -538,7 +541,9 @@ def _update(call: MapCall, table: ProgramMap, key: str, value: Int, mode: int) -
 def _add_at(call: MapCall, pointer: str, amount: Int) -> Value:
     there, missing = call.split(call.value(f"icmp ne ptr {pointer}, null"), "add", "none")
     _atomic_add(call.along(there), pointer, amount)
-    return call.rejoin((there, Constant(True)), (missing, Constant(False)))
+    added = call.rejoin((there, Constant(True)), (missing, Constant(False)))
+    assert isinstance(added, Bool)
+    return Bool(call.builder.hidden(call.flow.block, added.ref))
 
 
 def _atomic_add(call: MapCall, pointer: str, amount: Int) -> None:
