@@ -15,6 +15,7 @@ from .settings import Settings, global_options, pass_settings
 def include_dir(settings: Settings) -> None:
     """Print the directory of inet_lookup.h, the header for programs in C written for the RFC.
 
+    \b
     clang -O2 -g -target bpf -I"$(inet-lookup include-dir)" -include inet_lookup.h -c FILE.c
     """
     path = str(directory())

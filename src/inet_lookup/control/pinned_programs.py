@@ -12,6 +12,7 @@ from ..bpf.links import NetnsLink
 from ..bpf.programs import ProgramInfo
 from ..bpf.uapi import AttachType
 from ..errors import InetLookupError
+from ..rfc.exclusive import attach_exclusively, require_unoccupied
 from .namespace_home import Stale
 from .program_image import SOCKET_MAPS, LoadedImage, ProgramImage, same_shape
 from .program_store import ProgramStore, require_name
@@ -25,7 +26,10 @@ from .socket_placement import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..bpf.maps import Map
+    from ..bpf.programs import Program
     from ..net.namespaces import Namespace
     from ..programs.function import ProgramFunction
 
@@ -101,6 +105,7 @@ class PinnedPrograms:
         name: str | None = None,
         sockets: Sequence[SocketPlacement] = (),
         replace: bool = False,
+        exclusive: bool = False,
     ) -> Attached:
         """Attach a program behind those already there, and pin it.
 
@@ -112,6 +117,9 @@ class PinnedPrograms:
         :param replace: where the name is in use, put the program in place of the one that runs, in
             one step. Maps of the same name and shape (type, sizes, number of entries, flags) go on
             with what they hold; sockets for slots of such a map are put there just before.
+        :param exclusive: attach it only if the namespace has no program, as the RFC has it; not
+            together with ``replace``.
+        :raises KernelError: ``EEXIST`` where it is to be the only program, and is not.
         :raises NameTakenError: the name is in use, and ``replace`` is not set.
         :raises SocketsLostError: a sock array that is replaced would lose its sockets.
         :raises InetLookupError: the name cannot be one, or a slot is not the program's.
@@ -129,8 +137,11 @@ class PinnedPrograms:
             # Outside of the lock, since the verifier may take its time.
             loaded = stack.enter_context(image.load())
             removed = stack.enter_context(self._store.writing())
+            if exclusive:
+                require_unoccupied(loaded.program, self._namespace.fileno(), AttachType.SK_LOOKUP)
             if name not in self._store.names():
-                return self._attach_new(name, loaded, sockets, removed)
+                attach = attach_exclusively if exclusive else NetnsLink.create
+                return self._attach_new(name, loaded, sockets, removed, attach)
             if not replace:
                 raise NameTakenError(
                     f"a program is attached as '{name}' already",
@@ -144,11 +155,12 @@ class PinnedPrograms:
         loaded: LoadedImage,
         sockets: Sequence[SocketPlacement],
         removed: Sequence[Stale],
+        attach: Callable[[Program, int, AttachType], NetnsLink],
     ) -> Attached:
         placed = SlotJournal().put(loaded.maps, sockets)
         with self._store.staging(name, loaded.program, loaded.maps) as staged:
             netns = self._namespace.fileno()
-            with NetnsLink.create(loaded.program, netns, AttachType.SK_LOOKUP) as link:
+            with attach(loaded.program, netns, AttachType.SK_LOOKUP) as link:
                 staged.commit_new(link)
         return self._attached(name, loaded, None, placed, (), removed)
 

@@ -53,10 +53,9 @@ def attach_exclusively(
     :raises KernelError: ``EINVAL`` where flags are given, ``EEXIST`` where a program is attached.
     :raises PrivilegeError: ``CAP_NET_ADMIN``, which asking what is attached needs, is missing.
     """
-    operation = f"attach program {program.name!r} as the only one ({attach_type.label})"
+    operation = _attaching(program, attach_type)
     _require_no_flags(operation, flags)
-    if query_ids(netns_fd, attach_type):
-        raise _occupied(operation)
+    require_unoccupied(program, netns_fd, attach_type)
     try:
         link = NetnsLink.create(program, netns_fd, attach_type)
     except KernelError as error:
@@ -73,6 +72,16 @@ def attach_exclusively(
         link.close()
         raise
     return link
+
+
+def require_unoccupied(program: Program, netns_fd: int, attach_type: AttachType) -> None:
+    """Refuse to attach a program as the only one to a namespace that has one.
+
+    :raises KernelError: ``EEXIST`` where a program is attached.
+    :raises PrivilegeError: ``CAP_NET_ADMIN`` is missing.
+    """
+    if query_ids(netns_fd, attach_type):
+        raise _occupied(_attaching(program, attach_type))
 
 
 def detach_only(namespace: Namespace, attach_type: AttachType) -> int:
@@ -128,6 +137,10 @@ def _detach_without_link(namespace: Namespace, program_id: int, attach_type: Att
 def _require_no_flags(operation: str, flags: int) -> None:
     if flags:
         raise KernelError(operation, errno.EINVAL, f"flags are {flags:#x}, and none are defined")
+
+
+def _attaching(program: Program, attach_type: AttachType) -> str:
+    return f"attach program {program.name!r} as the only one ({attach_type.label})"
 
 
 def _occupied(operation: str) -> KernelError:

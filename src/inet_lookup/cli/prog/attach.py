@@ -11,6 +11,7 @@ from ...control.pinned_programs import Attached, NameTakenError, PinnedPrograms,
 from ...control.program_files import ProgramFile
 from ...control.socket_placement import SocketRequest, check_targets, take_sockets
 from ...net.processes import TakenSocket
+from ..misuse import Misuse
 from ..output import show
 from ..settings import Settings, global_options, pass_settings
 from .stale import stale_json, tell_removed
@@ -29,6 +30,11 @@ from .verifier import log_option, verifier_log
     "shape go on with what they hold.",
 )
 @click.option(
+    "--exclusive",
+    is_flag=True,
+    help="Attach it only if no program is attached to the namespace.",
+)
+@click.option(
     "--socket",
     "sockets",
     multiple=True,
@@ -45,6 +51,7 @@ def attach(
     program: str,
     name: str | None,
     replace: bool,
+    exclusive: bool,
     sockets: tuple[str, ...],
     log: bool,
 ) -> None:
@@ -53,6 +60,8 @@ def attach(
     It runs behind the programs that are there already. Nothing is changed before all is checked;
     when anything fails, nothing stays.
     """
+    if exclusive and replace:
+        raise Misuse("--exclusive and --replace do not go together")
     requests = [SocketRequest.parse(each) for each in sockets]
     with ExitStack() as stack, verifier_log(log):
         namespace = stack.enter_context(settings.namespace())
@@ -63,7 +72,9 @@ def attach(
         taken = take_sockets(requests, namespace, stack)
         placements = [placement for placement, _ in taken]
         try:
-            done = pinned.attach(image, name=name, sockets=placements, replace=replace)
+            done = pinned.attach(
+                image, name=name, sockets=placements, replace=replace, exclusive=exclusive
+            )
         except NameTakenError as error:
             error.hint = "--replace puts this program in its place, --name takes another name"
             raise
