@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .misuse import misuse
+from .misuse import Misuse, misuse
 
 if TYPE_CHECKING:
     from ..rules import Rule
@@ -41,8 +41,10 @@ def rules_given(
 
     :raises Misuse: something cannot be read; all that cannot is named.
     """
-    from ..rules import RulesError, parse_rule
+    from ..rules import DROP, PASS, RulesError, parse_rule
 
+    if service.lower() in (DROP, PASS) and not service.islower():
+        raise Misuse(f"'{service}' is not a service name", f"did you mean '{service.lower()}'?")
     with misuse(RulesError):
         return parse_rule(service, protocol, address, port, source=source, interface=interface)
 

@@ -67,7 +67,9 @@ def service_given(text: str) -> str:
 
     :raises Misuse: it cannot be one.
     """
-    from ..rules import RulesError, checked_service_name
+    from ..rules import DROP, PASS, RulesError, checked_service_name
 
+    if text in (DROP, PASS):
+        raise Misuse(f"'{text}' is an action, and has no sockets", "name a service")
     with misuse(RulesError):
         return checked_service_name(text)

@@ -59,7 +59,7 @@ def read(path: str | PathLike[str], format: str | None = None) -> Ruleset:
         if format is None:
             raise RulesError.of(
                 f"cannot tell the format of {shown(name)}",
-                f"name it with one of the suffixes {', '.join(_SUFFIXES)}",
+                f"name it with one of the suffixes {', '.join(_SUFFIXES)}, or give the format",
             )
     try:
         with open(name, "rb") as file:

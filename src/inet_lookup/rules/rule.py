@@ -39,15 +39,17 @@ def checked_service_name(name: object) -> str:
     """Return the name of a service, or refuse what cannot be one.
 
     A name is 1 to 63 of ``A-Z a-z 0-9 _ . @ + -``, begins with a letter, a digit or ``_``, and is
-    neither ``pass`` nor ``drop``, which are actions.
+    neither ``pass`` nor ``drop`` (in any case), which are actions.
 
     :raises RulesError: the name breaks this.
     """
     if not isinstance(name, str):
         raise RulesError.of(f"{shown(name)} is not a service name", "a text, such as nginx")
-    if name in (PASS, DROP):
+    # In whatever case: a service that has no socket yet, named by a slip, would drop packets.
+    if name.lower() in (PASS, DROP):
         raise RulesError.of(
-            f"{shown(name)} is an action and cannot name a service", f'write action = "{name}"'
+            f"{shown(name)} is an action and cannot name a service",
+            f'write action = "{name.lower()}"',
         )
     if len(name) > MAX_SERVICE_NAME:
         raise RulesError.of(
