@@ -159,16 +159,16 @@ def check(name: str, value: object) -> object:
         )
     if isinstance(value, ProgramMap):
         raise Refused(
-            f"{name!r} is a {kind}, and what a subclass changes is not compiled",
+            f"{name!r} is of {kind}, and what a subclass changes is not compiled",
             "use Array, Counters, Hash, LpmTrie or SockArray itself",
         )
     if callable(value):
         raise Refused(
-            f"{name!r} is a {kind}, not a function marked with @inline",
+            f"{name!r}, of the type {kind}, is not a function marked with @inline",
             "move what is to be called into a plain function and decorate that with @inline",
         )
     raise Refused(
-        f"{name!r} is a {kind}, which may change after the program is compiled",
+        f"{name!r}, of the type {kind}, may change after the program is compiled",
         "take what it holds into integers, tuples, a NamedTuple or a frozen dataclass",
     )
 

@@ -6,6 +6,7 @@ import ast
 import enum
 import socket
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ..inline import inline_source
@@ -60,6 +61,8 @@ def _shown(constant: object) -> str:
 def kind(value: Value) -> str:
     """Return what a value is, in words for a message."""
     match value:
+        case Constant(value=ProgramMap() as table):
+            return f"a map of the type {type(table).__name__}"
         case Constant(value=constant):
             return "None" if constant is None else f"{type(constant).__name__} {_shown(constant)}"
         case Int():
@@ -158,7 +161,10 @@ class Expressions:
                 "compare it with ip_address(...), use 'in' with a network, or ctx.local_ip4",
             )
         if isinstance(value, Constant) and isinstance(value.value, enum.Flag):
-            raise Refused(f"{what} is a flag, {value.value!r}", f"use {value.value.name}.value")
+            flag = value.value
+            raise Refused(
+                f"{what} is the flag {flag!r}", f"use {type(flag).__name__}.{flag.name}.value"
+            )
         raise Refused(f"{what} is {kind(value)}, not an integer", "use an integer here")
 
     def _value(self, node: ast.expr, flow: Flow) -> Value:
@@ -679,6 +685,8 @@ class Expressions:
                 return yes, None if joined is None else joined[0]
             case Int() | Maybe():
                 return self._compare(ast.NotEq(), value, Constant(0), flow)
+        if isinstance(value, SelectedSocket):
+            raise Refused("ctx.sk is not a condition", "write: ctx.sk is not None")
         raise Refused(f"{kind(value)} is not a condition", "compare it with something")
 
     def _truth_bit(self, ref: str, flow: Flow) -> Split:
@@ -865,13 +873,18 @@ def _no_call(target: object) -> tuple[str, str]:
         return "a program cannot print", "count in a Counters map and read it from Python"
     if target in (enumerate, zip, reversed):
         return f"{name}() is supported only as what a for loop runs over", "write it in the for"
-    if isinstance(target, type(lambda: None)):
-        return f"{name}() is not marked for programs", "decorate it with @inline"
+    if target is range:
+        return (
+            "range() needs numbers that are known when the program is compiled",
+            "loop over the largest range that there can be, and break",
+        )
     if target in constants.PURE:
         return (
             f"{name}() works here on constants only",
             "compute it in a module constant, or compare the parts",
         )
+    if isinstance(target, FunctionType):
+        return f"{name}() is not marked for programs", "decorate it with @inline"
     return f"{name}() cannot be called in a program", "write it with the operators, or a map"
 
 

@@ -80,8 +80,8 @@ class _Translation:
         if len(names) != 1 or parameters.vararg or parameters.kwarg or parameters.kwonlyargs:
             raise source.error(
                 source.node,
-                f"a program takes one argument, the context; {source.name}() takes "
-                f"{len(names) + len(parameters.kwonlyargs)}",
+                "a program takes one argument, the context: "
+                f"not {source.name}({ast.unparse(parameters)})",
                 "define it as: def name(ctx: Context) -> Verdict",
             )
         flow = Flow(self._builder.entry, {names[0]: ContextValue()}, {}, {})
