@@ -10,25 +10,30 @@ from ..rules import Family, Prefix, Ruleset
 
 if TYPE_CHECKING:
     from ..net.namespaces import Namespace
+    from ..rules import Rule
 
 
-def not_local(ruleset: Ruleset, namespace: Namespace) -> list[Prefix]:
+def not_local(rules: Iterable[Rule], namespace: Namespace) -> list[Prefix]:
     """The outermost prefixes of rules that no local route of the namespace covers.
 
     Prefixes of length 0 stand for whatever is local, and are left out.
     """
+    wanted = _outermost(rule.address for rule in rules if rule.address.length)
+    if not wanted:
+        return []
     from ..net.local_table import read_local_prefixes
 
     local = _outermost(
         Prefix(Family(each.family), each.address, each.length)
-        for each in namespace.run(read_local_prefixes)
+        for each in namespace.call(read_local_prefixes)
     )
-    wanted = _outermost(rule.address for rule in ruleset.rules if rule.address.length)
     return [prefix for prefix in wanted if not _covered(prefix, local)]
 
 
-def still_needed(routes: Iterable[Prefix], ruleset: Ruleset) -> list[Prefix]:
+def still_needed(routes: Sequence[Prefix], ruleset: Ruleset) -> list[Prefix]:
     """Those of the routes in whose prefix a rule's address lies."""
+    if not routes:
+        return []
     addresses = sorted({rule.address for rule in ruleset.rules})
     needed = []
     for route in routes:

@@ -55,14 +55,14 @@ def settle(pins: DispatcherPins, namespace: Namespace) -> int | None:
         if error.errno in GONE:
             return None
         raise
-    kept = set(_routes_of(pins, current)) if current is not None else set()
-    for number in pins.numbers():
-        if number != current:
-            # Routes are added after a generation has its name, and removed before it loses it.
-            routes = _routes_of(pins, number)
-            remove_routes(namespace, [prefix for prefix in routes if prefix not in kept])
-            if current is not None:
-                pins.remove_generation(number)
+    left = [number for number in pins.numbers() if number != current]
+    kept = set(_routes_of(pins, current)) if left and current is not None else set()
+    for number in left:
+        # Routes are added after a generation has its name, and removed before it loses it.
+        routes = _routes_of(pins, number)
+        remove_routes(namespace, [prefix for prefix in routes if prefix not in kept])
+        if current is not None:
+            pins.remove_generation(number)
     if current is None:
         pins.remove()
     return current

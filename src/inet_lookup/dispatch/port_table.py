@@ -83,6 +83,9 @@ def is_final(rule: Rule) -> bool:
 
 
 def _own_runs(rules: Sequence[Rule], ranks: Sequence[int]) -> list[Run]:
+    if len(ranks) == 1:
+        ports = rules[ranks[0]].ports
+        return [Run(ports.low, ports.high, (ranks[0],))]
     starts: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
     for rank in ranks:
@@ -136,7 +139,9 @@ def _extended(run: Run, around: PortTable) -> Iterator[Run]:
         yield Run(at, run.high, run.ranks)
 
 
-def _merged(runs: Sequence[Run]) -> list[Run]:
+def _merged(runs: list[Run]) -> list[Run]:
+    if len(runs) < 2:
+        return runs
     merged: list[Run] = []
     for run in runs:
         if merged and merged[-1].high + 1 == run.low and merged[-1].ranks == run.ranks:
