@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,3 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(arguments)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    finally:
+        if arguments is None:
+            # The process ends now: another Ctrl-C has nothing to stop, and Python would show it.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
