@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InetLookupError
-from ..rules import Family, Ports, Prefix, Protocol, Rule, Ruleset, Service
+from ..rules import Family, Ports, Prefix, Protocol, Rule, RulesError, Ruleset, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def decode(data: bytes) -> State:
     """
     try:
         return _state(json.loads(data))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RulesError) as error:
         raise InetLookupError(
             f"the state of the dispatcher cannot be read: {error!r}",
             hint="something else wrote to its maps: load it anew, after 'inet-lookup unload'",
@@ -115,9 +115,9 @@ def _state(document: dict[str, Any]) -> State:
         loaded_at=document["loaded_at"],
         made_at=document["made_at"],
         ruleset=ruleset,
-        numbers=document["numbers"],
+        numbers=dict(document["numbers"]),
         counters=counters,
-        interfaces=document["interfaces"],
+        interfaces=dict(document["interfaces"]),
         routes=tuple(Prefix.parse(text) for text in document["routes"]),
         namespace_cookie=document["namespace_cookie"],
     )
