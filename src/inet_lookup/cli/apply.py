@@ -50,6 +50,7 @@ def apply(
     """
     from ..control import Dispatcher
     from ..control.obstacles import obstacles_in_force
+    from ..rules import diff as difference
 
     if settings.json and not yes:
         raise Misuse("with --json it cannot be asked first", "--yes applies without asking")
@@ -60,30 +61,29 @@ def apply(
         settings.namespace() as namespace,
         Dispatcher.open(namespace, bpffs=settings.bpffs, must_exist=False) as dispatcher,
     ):
-        plan: Diff | None = None
+        before = changes = None
         if not yes:
+            before = dispatcher.ruleset
             with Progress() as progress:
                 progress("comparing the rulesets")
-                plan = dispatcher.plan(new)
-            if plan and not _ask(plan, file):
+                changes = difference(before, new)
+            if changes and not _ask(changes, file):
                 note("nothing was changed")
                 context.exit(1)
         with Progress(quiet=settings.json) as progress:
-            change = dispatcher.apply(new, anyip=anyip, progress=progress)
+            change = dispatcher.apply(new, expected=before, anyip=anyip, progress=progress)
             progress("comparing the rulesets")
-            diff = change.diff
+            changes = changes or change.diff
             obstacles = obstacles_in_force(change.after, dispatcher.status(), namespace)
-        if plan not in (None, diff):
-            note("the ruleset was changed by others while you were asked: what was done follows")
         result = {
             "namespace": {"given": settings.netns, "inode": namespace.inode},
             "generation": change.generation,
-            **diff_json(diff),
+            **diff_json(changes),
             "routes_added": [str(prefix) for prefix in change.routes_added],
             "routes_removed": [str(prefix) for prefix in change.routes_removed],
             "warnings": [obstacle_json(each) for each in obstacles],
         }
-        show(settings, result, _lines(change, diff, namespace.label, shown=plan == diff))
+        show(settings, result, _lines(change, changes, namespace.label, shown=not yes))
     tell_obstacles(settings, obstacles)
 
 

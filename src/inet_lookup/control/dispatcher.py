@@ -260,8 +260,8 @@ class Dispatcher(Resource):
         """Add rules to those in force. Those that are in force already stay as they are.
 
         :param services: services to add, or to give another ``on_miss``.
-        :param anyip: also make the rules' addresses local, by a route each that is removed when no
-            rule needs it any more.
+        :param anyip: also make these rules' addresses local, by a route each that is removed when
+            no rule needs it any more.
         :param missing_interfaces: take rules that name an interface that does not exist now. They
             match nothing until rules are changed or applied again while it exists.
         :param progress: told how far the work is.
@@ -278,7 +278,7 @@ class Dispatcher(Resource):
             return self._replace(
                 current,
                 ruleset.with_rules(added),
-                anyip=anyip,
+                made_local=added if anyip else (),
                 missing_interfaces=missing_interfaces,
                 progress=progress,
             )
@@ -302,6 +302,7 @@ class Dispatcher(Resource):
         self,
         new: Ruleset,
         *,
+        expected: Ruleset | None = None,
         anyip: bool = False,
         missing_interfaces: bool = False,
         progress: Progress | None = None,
@@ -312,13 +313,21 @@ class Dispatcher(Resource):
         any more, but keep their sockets until these close: a ruleset that names them again finds
         them.
 
+        :param expected: the ruleset that is to be replaced, as :attr:`ruleset` was when a plan was
+            made; None for whatever is in force.
         :param anyip: as for :meth:`bind`; likewise the other parameters and errors.
+        :raises InetLookupError: another ruleset than the expected one is in force.
         """
         with self._changing("apply a ruleset") as current:
+            if expected is not None and _ruleset_of(current) != expected:
+                raise InetLookupError(
+                    f"the ruleset of {self._namespace.label} was changed by others meanwhile",
+                    hint="nothing was done: look at the plan anew",
+                )
             return self._replace(
                 current,
                 new,
-                anyip=anyip,
+                made_local=new.rules if anyip else (),
                 missing_interfaces=missing_interfaces,
                 progress=progress,
             )
@@ -425,7 +434,7 @@ class Dispatcher(Resource):
         current: PinnedGeneration | None,
         new: Ruleset,
         *,
-        anyip: bool = False,
+        made_local: Iterable[Rule] = (),
         missing_interfaces: bool = False,
         progress: Progress | None = None,
     ) -> Change:
@@ -437,7 +446,7 @@ class Dispatcher(Resource):
             self._require_interfaces(new, before, interfaces)
         had = current.state.routes if current is not None else ()
         kept = still_needed(had, new)
-        added = not_local(new, self._namespace) if anyip else []
+        added = not_local(made_local, self._namespace)
         change = Change(
             before,
             new,

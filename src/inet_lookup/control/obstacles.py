@@ -82,15 +82,16 @@ def _useless(ruleset: Ruleset) -> Iterator[Obstacle]:
 
 def _not_local(ruleset: Ruleset, namespace: Namespace) -> Iterator[Obstacle]:
     try:
-        prefixes = not_local(ruleset, namespace)
+        prefixes = not_local(ruleset.rules, namespace)
     except (NamespaceError, KernelError):
         return
+    ip = f"ip -n {namespace.name}" if namespace.name is not None else "ip"
     for prefix in prefixes:
         yield Obstacle(
             Kind.NOT_LOCAL,
             str(prefix),
             f"{prefix} is not local, or not all of it: no socket is looked up for packets to it",
-            f"ip {'-6 ' if prefix.family is Family.IPV6 else ''}route add local {prefix} dev lo",
+            f"{ip} route add local {prefix} dev lo",
         )
 
 
@@ -102,9 +103,10 @@ def _missing_sockets(ruleset: Ruleset, status: DispatcherStatus) -> Iterator[Obs
     served = {each.name: _served(each.sockets) for each in status.services}
     for service in ruleset.services:
         kinds = wanted.get(service.name, {})
-        missing = [kind for kind in kinds if kind not in served.get(service.name, set())]
+        has = served.get(service.name, set())
+        missing = [kind for kind in kinds if kind not in has]
         if missing:
-            yield _no_socket(service, missing, all_missing=len(missing) == len(kinds))
+            yield _no_socket(service, missing, has_others=bool(has))
 
 
 def _served(sockets: Iterable[ServiceSocket]) -> set[tuple[Protocol, Family]]:
@@ -119,14 +121,14 @@ def _served(sockets: Iterable[ServiceSocket]) -> set[tuple[Protocol, Family]]:
 
 
 def _no_socket(
-    service: Service, missing: Iterable[tuple[Protocol, Family]], *, all_missing: bool
+    service: Service, missing: Iterable[tuple[Protocol, Family]], *, has_others: bool
 ) -> Obstacle:
     becomes = "dropped" if service.on_miss == DROP else "left to the regular lookup"
-    if all_missing:
-        message = f"service {service.name} has no socket: its packets are {becomes}"
-    else:
+    if has_others:
         kinds = ", ".join(f"{protocol} over {family}" for protocol, family in missing)
         message = f"service {service.name} has no socket for {kinds}: these packets are {becomes}"
+    else:
+        message = f"service {service.name} has no socket: its packets are {becomes}"
     return Obstacle(
         Kind.NO_SOCKET, service.name, message, f"inet-lookup register {service.name} --pid PID"
     )
