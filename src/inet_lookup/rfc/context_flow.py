@@ -79,9 +79,10 @@ _Value = frozenset[_Atom]
 _ANYTHING: Final[_Value] = frozenset({_OTHER})
 _NOTHING: Final[_Value] = frozenset()
 
-# Beyond so many, numbers are no longer told apart, and a pointer's distance is not known.
+# Beyond so many, numbers are no longer told apart, and a pointer's distance is not known. A frame
+# has 64 slots; of the context, any distance but 0 is one too many already.
 _MAX_NUMBERS: Final = 8
-_MAX_OFFSETS: Final = 64
+_MAX_OFFSETS: Final = {"ctx": 8, "fp": 64}
 
 
 class UnfollowedError(Exception):
@@ -300,6 +301,7 @@ class _Analysis:
             state.registers[dst] = _computed(operation, state.registers[dst], operand, _U64)
             return
         found = set()
+        self._steps += len(state.registers[dst]) * len(operand)
         for left in state.registers[dst]:
             for right in operand:
                 found.add(_moved(left, right, operation == _SUB))
@@ -313,6 +315,7 @@ class _Analysis:
 
     def _load(self, state: _State, index: int, src: int, offset: int, size: int) -> _Value:
         found: set[_Atom] = set()
+        self._steps += len(state.registers[src])
         for pointer in state.registers[src]:
             if pointer.kind == "ctx":
                 self.accesses.add(Access(index, offset, size, False, pointer.value))
@@ -351,6 +354,7 @@ class _Analysis:
         if size == _SLOT and (not atomic or immediate == _STORE_RELEASE):
             stored = state.registers[src] if code & 7 == _STX else _number(immediate & _U64)
         pointers = state.registers[dst]
+        self._steps += len(pointers)
         for pointer in pointers:
             if pointer.kind == "ctx":
                 self.accesses.add(Access(index, offset, size, True, pointer.value))
@@ -452,10 +456,10 @@ def _bounded(atoms: set[_Atom] | _Value) -> _Value:
     numbers = {each for each in atoms if each.kind == "number"}
     if len(numbers) > _MAX_NUMBERS:
         atoms = (atoms - numbers) | {_OTHER}
-    if len(atoms) > _MAX_OFFSETS:
-        atoms = {
-            each._replace(value=None) if each.kind in ("ctx", "fp") else each for each in atoms
-        }
+    for kind, most in _MAX_OFFSETS.items():
+        pointers = {each for each in atoms if each.kind == kind}
+        if len(pointers) > most:
+            atoms = (atoms - pointers) | {each._replace(value=None) for each in pointers}
     return frozenset(atoms)
 
 

@@ -9,7 +9,7 @@ from ..bpf.uapi import MapType
 from .context_check import check_context_accesses
 from .context_flow import UnfollowedError, follow_context
 from .context_rules import INET_LOOKUP as RULES
-from .verdict_code import choose_keeper, end_in_jumps, verdict_code
+from .verdict_code import end_in_jumps, free_register, free_slot, verdict_code
 
 if TYPE_CHECKING:
     from ..bpf.dialects import Dialect
@@ -31,11 +31,13 @@ class _InetLookup:
 
     def translate(self, code: LinkedCode, name: str) -> LinkedCode:
         """Put the code around the program that makes its verdict the kernel's."""
-        try:
-            lowest_stack = follow_context(code.instructions).lowest_stack
-        except UnfollowedError:
-            lowest_stack = 0  # the check refuses the program
-        keeper = choose_keeper(code.own, lowest_stack, name)
+        keeper = free_register(code.own)
+        if keeper is None:
+            try:
+                lowest_stack = follow_context(code.instructions).lowest_stack
+            except UnfollowedError:
+                lowest_stack = 0  # the check refuses the program
+            keeper = free_slot(lowest_stack, name)
         return code.surrounded(keeper.keep, end_in_jumps(code.own), verdict_code(keeper))
 
     def check(self, program: ProgramSpec) -> None:

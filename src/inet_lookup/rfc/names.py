@@ -8,7 +8,7 @@ from socket import htons as bpf_htons
 from socket import ntohl as bpf_ntohl
 from socket import ntohs as bpf_ntohs
 
-from ..errors import InetLookupError
+from ..programs.inline import inline
 
 __all__ = [
     "AF_INET",
@@ -23,14 +23,10 @@ __all__ = [
 ]
 
 
+@inline
 def IP4(a: int, b: int, c: int, d: int) -> int:
     """Return an IPv4 address in host byte order: ``IP4(192, 0, 2, 0)``.
 
-    Compare it with ``bpf_ntohl(ctx.local_ip4)``.
-
-    :raises InetLookupError: a part is not of 0 to 255.
+    Compare it with ``bpf_ntohl(ctx.local_ip4)``. Of each part, 8 bits count.
     """
-    for part in (a, b, c, d):
-        if not 0 <= part <= 255:
-            raise InetLookupError(f"{part} is no part of an IPv4 address", hint="write 0 to 255")
-    return a << 24 | b << 16 | c << 8 | d
+    return (a & 0xFF) << 24 | (b & 0xFF) << 16 | (c & 0xFF) << 8 | (d & 0xFF)

@@ -77,20 +77,26 @@ class Keeper:
         return _instruction(0x79, 1, _FRAME, self._slot)
 
 
-def choose_keeper(function: bytes, lowest_stack: int, name: str) -> Keeper:
-    """Find a place for the context.
+def free_register(function: bytes) -> Keeper | None:
+    """Find a register that a program does not use, None where it uses all.
 
-    If a program used the stack slot after all, where its use of the stack cannot be seen, the
-    verifier would refuse the program: what is passed to ``bpf_sk_assign()`` must be the context.
-
-    :param function: the instructions of the program, without those of functions that it calls.
-    :param lowest_stack: how deep the program uses its stack, 0 or negative.
-    :raises ObjectFileError: all registers and all of the stack are in use.
+    :param function: the instructions of the program, without those of functions that it calls,
+        which leave these registers to it.
     """
     used = _registers(function)
-    for register in _CALLEE_SAVED:
-        if register not in used:
-            return Keeper(register=register)
+    return next((Keeper(register=each) for each in _CALLEE_SAVED if each not in used), None)
+
+
+def free_slot(lowest_stack: int, name: str) -> Keeper:
+    """Find a stack slot that a program does not use.
+
+    If it used the slot after all, in a way that cannot be seen, the verifier would refuse it: what
+    is passed to ``bpf_sk_assign()`` must be the context.
+
+    :param lowest_stack: how deep the program uses its stack, 0 or negative.
+    :param name: what messages call the program.
+    :raises ObjectFileError: it uses all of the stack.
+    """
     slot = lowest_stack // _SLOT * _SLOT - _SLOT
     if slot < -_MAX_STACK:
         raise ObjectFileError(
