@@ -150,4 +150,8 @@ class DispatcherMissingError(InetLookupError):
 
 
 class NewerLayoutError(InetLookupError):
-    """A newer version of this package made what is pinned, in a layout that this one cannot read."""
+    """A newer version of this package made what is pinned, and this one cannot read it."""
+
+
+class UnreadableStateError(InetLookupError):
+    """What is pinned is not what this package wrote there."""

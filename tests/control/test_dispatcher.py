@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from inet_lookup.bpf import AttachType, query
+from inet_lookup.bpf import AttachType, Map, MapType, query
 from inet_lookup.control import Dispatcher
-from inet_lookup.errors import DispatcherMissingError, InetLookupError, NamespaceError
+from inet_lookup.errors import (
+    DispatcherMissingError,
+    InetLookupError,
+    NamespaceError,
+    UnreadableStateError,
+)
 from inet_lookup.net import Namespace
 from inet_lookup.net.local_routes import local_prefixes
 from inet_lookup.rules import (
@@ -276,3 +281,19 @@ def test_local_routes_come_and_go_with_the_rules_that_need_them(
     assert [str(prefix) for prefix in dispatcher.status().routes] == ["192.0.2.0/24"]
     dispatcher.apply(Ruleset())
     assert routes() == set()
+
+
+def test_one_whose_state_was_overwritten_is_refused_and_can_be_unloaded(
+    dispatcher: Dispatcher, netns: Namespace
+) -> None:
+    dispatcher.bind([WEB])
+    state = Path(dispatcher.path, "generations", "1", "state")
+    state.unlink()
+    with Map.create(MapType.ARRAY, key_size=4, value_size=64, max_entries=1, name="x") as other:
+        other.pin(state)
+    for operation in (another, lambda each: another(each).bind([PROXY])):
+        with pytest.raises(UnreadableStateError) as caught:
+            operation(dispatcher)
+        assert "after 'inet-lookup unload'" in (caught.value.hint or "")
+    dispatcher.unload()
+    assert query(netns.fileno(), AttachType.SK_LOOKUP) == []

@@ -19,14 +19,14 @@ from ..bpf.links import NetnsLink
 from ..bpf.uapi import AttachType
 from ..dispatch import generation, tables
 from ..dispatch.layout import SERVICE_COUNTERS
-from ..errors import InetLookupError, KernelError
+from ..errors import InetLookupError, KernelError, UnreadableStateError
 from . import allocation, counters, state_map
 from .anyip import add_routes, remove_routes
 from .inert import load_inert
 from .pin_directories import GONE
 from .pinned_generation import BASES, STATE, PinnedGeneration
 from .service_sockets import ServiceSockets
-from .state import State, encode
+from .state import State, decode_routes, encode
 
 if TYPE_CHECKING:
     from ..bpf.maps import Map
@@ -70,12 +70,14 @@ def settle(pins: DispatcherPins, namespace: Namespace) -> int | None:
 
 def _routes_of(pins: DispatcherPins, number: int) -> tuple[Prefix, ...]:
     try:
-        with PinnedGeneration.open(pins, number) as found:
-            return found.state.routes
+        with pins.open_map(number, STATE, read_only=True) as held:
+            return decode_routes(state_map.read(held))
     except KernelError as error:
         if error.errno in GONE:  # its removal was interrupted
             return ()
         raise
+    except UnreadableStateError:
+        return ()
 
 
 def change(
@@ -100,11 +102,10 @@ def change(
     :raises KernelError: the kernel refuses a map, the program or a route. All is as before then.
     """
     tell = progress or (lambda what, done, total: None)
-    steps = 4
-    tell("compiling the rules", 0, steps)
+    tell(f"compiling {len(ruleset.rules):,} rules", 0, 0)
     compiled = tables.build(ruleset)
     with ExitStack() as stack:
-        tell("making the maps", 1, steps)
+        tell("making the maps", 0, 0)
         shared = _shared_maps(current, len(ruleset.rules), stack)
         given = _allocate(current, ruleset, shared, stack)
         words = tables.action_words(
@@ -140,13 +141,13 @@ def change(
         number = _FIRST if current is None else current.number + 1
         new = PinnedGeneration(number, made.program, maps, state, stack.pop_all())
     with _closed_on_failure(new):
-        tell("putting them into force", 2, steps)
+        tell("putting them into force", 0, 0)
         _commit(pins, namespace, current, new, group)
         if given.carried and current is not None:
             # What was counted since it was carried over for the first time.
             wait_for_running_programs()
             counters.carry_over(given.carried, _pair(current.maps), _pair(new.maps))
-        tell("tidying up", 3, steps)
+        tell("tidying up", 0, 0)
         if current is not None:
             gone = set(current.state.routes).difference(routes)
             remove_routes(namespace, sorted(gone))

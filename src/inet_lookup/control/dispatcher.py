@@ -421,8 +421,9 @@ class Dispatcher(Resource):
         """
         from .changing import end
 
-        with self._changing("unload the dispatcher") as current:
-            if current is None:
+        # What is pinned need not be readable for that.
+        with self._writing("unload the dispatcher") as number:
+            if number is None:
                 raise self._missing()
             self._forget()
             end(self._pins, self._namespace)
@@ -497,12 +498,7 @@ class Dispatcher(Resource):
         self, operation: str, *, group: int = -1
     ) -> Generator[PinnedGeneration | None, None, None]:
         """Hold the lock, and give the generation in force as nobody else can change it."""
-        from .changing import settle
-
-        what = f"{operation} in {self._namespace.label}"
-        require_privileges(what)
-        with self._home.writing(patience=PATIENCE_SECONDS, group=group):
-            number = settle(self._pins, self._namespace)
+        with self._writing(operation, group=group) as number:
             if number is None:
                 self._forget()
                 yield None
@@ -512,6 +508,15 @@ class Dispatcher(Resource):
                 known = PinnedGeneration.open(self._pins, number)
                 self._remember(known)
             yield known
+
+    @contextlib.contextmanager
+    def _writing(self, operation: str, *, group: int = -1) -> Generator[int | None, None, None]:
+        """Hold the lock, and give the number of the generation in force."""
+        from .changing import settle
+
+        require_privileges(f"{operation} in {self._namespace.label}")
+        with self._home.writing(patience=PATIENCE_SECONDS, group=group):
+            yield settle(self._pins, self._namespace)
 
     def _runs(self, known: PinnedGeneration) -> bool:
         with self._pins.open_link() as link:
@@ -570,7 +575,11 @@ class Dispatcher(Resource):
             return None
 
     def _look_as_reader(self) -> PinnedGeneration | None:
-        """Find the generation in force without the link, which only the owner may open."""
+        """Find the generation in force without the link, which only the owner may open.
+
+        What it does not see is that a writer was killed while it loaded or unloaded the dispatcher,
+        which the link alone tells; the next writer removes what is left of it.
+        """
         numbers = self._pins.numbers()
         if not numbers:
             return None

@@ -75,11 +75,16 @@ class ServiceSockets:
         after = before
         for kind in sockets:
             after ^= bank_bit(udp=kind.udp, ipv6=kind.ipv6)
-        for kind, members in sockets.items():
-            slots = self._slots(service, kind, after)
-            self._empty(slots)
-            for slot, each in zip(slots, members, strict=False):
-                self._sockets.update(slot, each.fileno())
+        try:
+            for kind, members in sockets.items():
+                slots = self._slots(service, kind, after)
+                self._empty(slots)
+                for slot, each in zip(slots, members, strict=False):
+                    self._sockets.update(slot, each.fileno())
+        except BaseException:
+            for kind in sockets:
+                self._empty(self._slots(service, kind, after))
+            raise
         self._services.update(service, _WORD.pack(after))
         # A look-up may have read the old word and not its slots yet.
         wait_for_running_programs()

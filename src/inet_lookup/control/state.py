@@ -6,12 +6,13 @@ that starts later knows everything from the pins alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import InetLookupError
+from ..errors import UnreadableStateError
 from ..rules import Family, Ports, Prefix, Protocol, Rule, RulesError, Ruleset, Service
 
 
@@ -76,15 +77,34 @@ def encode(state: State) -> bytes:
 def decode(data: bytes) -> State:
     """Read what :func:`encode` wrote.
 
-    :raises InetLookupError: it is something else.
+    :raises UnreadableStateError: it is something else.
     """
-    try:
+    with _refused():
         return _state(json.loads(data))
+
+
+def decode_routes(data: bytes) -> tuple[Prefix, ...]:
+    """Read nothing but the routes.
+
+    :raises UnreadableStateError: this is not a state.
+    """
+    with _refused():
+        return _routes(json.loads(data))
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, KeyError, TypeError, AttributeError, RulesError) as error:
-        raise InetLookupError(
+        raise UnreadableStateError(
             f"the state of the dispatcher cannot be read: {error!r}",
             hint="something else wrote to its maps: load it anew, after 'inet-lookup unload'",
         ) from error
+
+
+def _routes(document: dict[str, Any]) -> tuple[Prefix, ...]:
+    return tuple(Prefix.parse(text) for text in document["routes"])
 
 
 def _state(document: dict[str, Any]) -> State:
@@ -118,6 +138,6 @@ def _state(document: dict[str, Any]) -> State:
         numbers=dict(document["numbers"]),
         counters=counters,
         interfaces=dict(document["interfaces"]),
-        routes=tuple(Prefix.parse(text) for text in document["routes"]),
+        routes=_routes(document),
         namespace_cookie=document["namespace_cookie"],
     )

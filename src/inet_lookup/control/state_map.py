@@ -9,7 +9,7 @@ from typing import Final
 
 from ..bpf.maps import Map
 from ..bpf.uapi import MapType
-from ..errors import InetLookupError
+from ..errors import UnreadableStateError
 
 _CHUNK: Final = 4096
 _LENGTH: Final = struct.Struct("<Q")
@@ -38,14 +38,14 @@ def write(data: bytes, name: str) -> Map:
 def read(source: Map) -> bytes:
     """Read what :func:`write` wrote.
 
-    :raises InetLookupError: the map holds something else.
+    :raises UnreadableStateError: the map holds something else.
     """
     whole = b"".join(value for _, value in source.lookup_batch(source.max_entries))
     try:
         (length,) = _LENGTH.unpack_from(whole)
         return zlib.decompress(whole[_LENGTH.size : _LENGTH.size + length])
     except (struct.error, zlib.error) as error:
-        raise InetLookupError(
+        raise UnreadableStateError(
             f"the map {source.name!r} does not hold a state: {error}",
             hint="something else wrote to it: load the dispatcher anew, after 'inet-lookup unload'",
         ) from error
