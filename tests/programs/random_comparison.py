@@ -8,21 +8,21 @@ A process of its own, since a fault in the compiler may end it::
 from __future__ import annotations
 
 import argparse
+import errno
 import random
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from random_programs import random_program
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from inet_lookup import Verdict, load
-from inet_lookup.errors import CompileError
+from inet_lookup.errors import CompileError, VerifierError
+from support.agreement import difference
 from support.contexts import fitting_sockets, random_context
 from support.loading import load_module
 
@@ -44,48 +44,24 @@ def compare(seed: str, directory: Path, sockets: list[Any], contexts: int, tally
         module = load_module(path)
         for index, sock in enumerate(sockets):
             module.servers[index] = sock
-        difference = _difference(module, random.Random(seed), contexts)
+        rng = random.Random(seed)
+        found = difference(module, [random_context(rng) for _ in range(contexts)])
     except CompileError as error:
         if not error.hint:
             tally.problems.append(f"seed {seed}: refused without a hint: {error}")
         tally.refused += 1
         return
+    except VerifierError as error:
+        # More paths than the verifier follows; anything else is a fault of the compiler.
+        if error.errno == errno.E2BIG:
+            tally.refused += 1
+            return
+        found = str(error)
     except Exception as error:
-        difference = f"{type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"
     tally.compared += 1
-    if difference:
-        tally.problems.append(f"seed {seed}: {difference}\n{path.read_text()}")
-
-
-def _difference(module: ModuleType, rng: random.Random, contexts: int) -> str | None:
-    rounds = [random_context(rng) for _ in range(contexts)]
-    with load(module.f) as loaded:
-        outcomes = [loaded.test_run(ctx) for ctx in rounds]
-        in_kernel = _contents(module)
-    # The maps hold again what they were declared with.
-    for number, (ctx, outcome) in enumerate(zip(rounds, outcomes, strict=True)):
-        try:
-            verdict = module.f(ctx)
-        except Exception as error:
-            return f"Python raises {error!r} on {ctx} (number {number}), the kernel {outcome}"
-        cookie = ctx.sk.cookie if ctx.sk is not None and verdict is Verdict.PASS else None
-        if (verdict, cookie) != (outcome.verdict, outcome.cookie):
-            return f"Python says {verdict!r}, {cookie} and the kernel {outcome} on {ctx} ({number})"
-    in_python = _contents(module)
-    if in_kernel != in_python:
-        return f"maps differ: {in_kernel} in the kernel, {in_python} in Python"
-    return None
-
-
-def _contents(module: ModuleType) -> dict[str, object]:
-    return {
-        "numbers": list(module.numbers),
-        "hits": list(module.hits),
-        **{
-            name: {key: getattr(module, name)[key] for key in getattr(module, name)}
-            for name in ("ports", "flows", "pairs", "tenants", "scoped")
-        },
-    }
+    if found:
+        tally.problems.append(f"seed {seed}: {found}\n{path.read_text()}")
 
 
 def main() -> int:
