@@ -14,7 +14,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from socket import AF_INET, AF_INET6
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from inet_lookup.errors import InetLookupError, KernelError, PrivilegeError
 from inet_lookup.net.namespaces import Namespace
@@ -36,9 +36,9 @@ def local_prefixes(namespace: Namespace) -> list[Prefix]:
 
     def read() -> list[Prefix]:
         with _netlink() as netlink:
-            return [route.prefix for route in _read(netlink) if route.local]
+            return _read(netlink).local_prefixes()
 
-    return namespace.run(read)
+    return namespace.call(read)
 
 
 def is_local(namespace: Namespace, prefix: Prefix | str) -> bool:
@@ -50,9 +50,9 @@ def is_local(namespace: Namespace, prefix: Prefix | str) -> bool:
 
     def look() -> bool:
         with _netlink() as netlink:
-            return _covered(wanted, _read(netlink))
+            return _read(netlink).covers(wanted)
 
-    return namespace.run(look)
+    return namespace.call(look)
 
 
 def add_local_routes(namespace: Namespace, prefixes: Iterable[Prefix | str]) -> list[Prefix]:
@@ -80,9 +80,9 @@ def add_local_routes(namespace: Namespace, prefixes: Iterable[Prefix | str]) -> 
             existing = _read(netlink)
             try:
                 for prefix in wanted:
-                    if not _covered(prefix, existing) and _add(netlink, prefix, namespace.label):
+                    if not existing.covers(prefix) and _add(netlink, prefix, namespace.label):
                         added.append(prefix)
-                        existing.append(_Route(prefix, local=True))
+                        existing.add(prefix, local=True)
             except BaseException:
                 for prefix in reversed(added):
                     with contextlib.suppress(KernelError):
@@ -90,7 +90,7 @@ def add_local_routes(namespace: Namespace, prefixes: Iterable[Prefix | str]) -> 
                 raise
         return added
 
-    return namespace.run(add)
+    return namespace.call(add)
 
 
 def remove_local_routes(namespace: Namespace, prefixes: Iterable[Prefix | str]) -> list[Prefix]:
@@ -106,12 +106,32 @@ def remove_local_routes(namespace: Namespace, prefixes: Iterable[Prefix | str]) 
         with _netlink() as netlink:
             return [prefix for prefix in wanted if _remove(netlink, prefix, namespace.label)]
 
-    return namespace.run(remove)
+    return namespace.call(remove)
 
 
-class _Route(NamedTuple):
-    prefix: Prefix
-    local: bool
+class _LocalTable:
+    """The routes of the table ``local``, those of broadcast addresses and the like included."""
+
+    def __init__(self) -> None:
+        self._is_local: dict[Prefix, bool] = {}
+        self._lengths: dict[int, set[int]] = {4: set(), 6: set()}
+
+    def add(self, prefix: Prefix, *, local: bool) -> None:
+        # Of several routes for one prefix a local one counts.
+        self._is_local[prefix] = local or self._is_local.get(prefix, False)
+        self._lengths[prefix.version].add(prefix.prefixlen)
+
+    def local_prefixes(self) -> list[Prefix]:
+        return [prefix for prefix, local in self._is_local.items() if local]
+
+    def covers(self, prefix: Prefix) -> bool:
+        """Whether the most specific route for a prefix as a whole is a local one."""
+        for length in sorted(self._lengths[prefix.version], reverse=True):
+            if length <= prefix.prefixlen:
+                local = self._is_local.get(prefix.supernet(new_prefix=length))
+                if local is not None:
+                    return local
+        return False
 
 
 def _netlink() -> IPRoute:
@@ -125,26 +145,14 @@ def _netlink() -> IPRoute:
     return IPRoute()
 
 
-def _read(netlink: IPRoute) -> list[_Route]:
-    """The routes of the table ``local``, those of broadcast addresses and the like included."""
-    found = []
+def _read(netlink: IPRoute) -> _LocalTable:
+    found = _LocalTable()
     for route in netlink.get_routes(table=_RT_TABLE_LOCAL):
         any_address = "::" if route["family"] == AF_INET6 else "0.0.0.0"
         address = route.get_attr("RTA_DST") or any_address
         prefix = ipaddress.ip_network(f"{address}/{route['dst_len']}")
-        found.append(_Route(prefix, local=route["type"] == _RTN_LOCAL))
+        found.add(prefix, local=route["type"] == _RTN_LOCAL)
     return found
-
-
-def _covered(prefix: Prefix, routes: Iterable[_Route]) -> bool:
-    """Whether the most specific route for a prefix as a whole is a local one."""
-    covering = [
-        route
-        for route in routes
-        # Both are of one version then, which the types cannot tell.
-        if route.prefix.version == prefix.version and prefix.subnet_of(route.prefix)  # type: ignore[arg-type]
-    ]
-    return bool(covering) and max(covering, key=lambda route: route.prefix.prefixlen).local
 
 
 def _route(prefix: Prefix) -> dict[str, Any]:
@@ -166,7 +174,7 @@ def _add(netlink: IPRoute, prefix: Prefix, where: str) -> bool:
     try:
         netlink.route("add", **_route(prefix))
     except NetlinkError as error:
-        if error.code == errno.EEXIST and _covered(prefix, _read(netlink)):
+        if error.code == errno.EEXIST and _read(netlink).covers(prefix):
             return False
         raise _failure(f"make {prefix} local in {where}", error.code) from error
     return True
