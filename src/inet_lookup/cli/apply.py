@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .changes import diff_json, diff_lines, summary
+from .dispatchers import opened
 from .misuse import Misuse
 from .obstacles import obstacle_json, tell_obstacles
 from .output import note, show
@@ -48,8 +49,8 @@ def apply(
     packet meets half a ruleset. Sockets stay with their services; local routes that were added for
     rules go when no rule needs them any more.
     """
-    from ..control import Dispatcher
     from ..control.obstacles import obstacles_in_force
+    from ..control.privileges import require_privileges
     from ..rules import diff as difference
 
     if settings.json and not yes:
@@ -57,10 +58,9 @@ def apply(
     with Progress(quiet=settings.json) as progress:
         progress("reading the rules")
         new = read_ruleset(file, format_)
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs, must_exist=False) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
+        namespace = dispatcher.namespace
+        require_privileges(f"apply a ruleset in {namespace.label}")
         before = changes = None
         if not yes:
             before = dispatcher.ruleset

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .dispatchers import opened
 from .misuse import Misuse
 from .obstacles import obstacle_json, tell_obstacles
 from .output import show
@@ -48,7 +49,6 @@ def bind(
     Of all rules that match a packet the most specific wins: the longest prefix, then the fewest
     ports, then the longest source, then an interface. The dispatcher is loaded where it is not.
     """
-    from ..control import Dispatcher
     from ..control.obstacles import obstacles_in_force
     from ..rules import DROP, PASS, AmbiguousRulesError, Ruleset, Service, rule_entry
 
@@ -58,10 +58,8 @@ def bind(
         if service in (DROP, PASS):
             raise Misuse(f"--on-miss is for services, and '{service}' is an action")
         services.append(Service(service, on_miss))
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs, must_exist=False) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
+        namespace = dispatcher.namespace
         try:
             change = dispatcher.bind(rules, services=services, anyip=anyip)
         except AmbiguousRulesError as error:

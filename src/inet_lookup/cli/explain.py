@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .dispatchers import opened
 from .misuse import misuse
 from .output import note, show
 from .settings import Settings, global_options, pass_settings
@@ -49,19 +50,15 @@ def explain(
     very program and maps that steer, which moves no counter; the rules are asked beside it, and
     where the two do not agree, the exit status is 1. An IPv6 address stands in brackets.
     """
-    from ..control import Dispatcher
     from ..rules import Packet, RulesError
 
     with misuse(RulesError):
         packet = Packet.parse(protocol, endpoint, remote, interface)
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
         found = dispatcher.explain(packet)
         show(settings, _json(found), _lines(found))
     if not settings.json:
-        for line in _notes(found, namespace.label):
+        for line in _notes(found, dispatcher.namespace.label):
             note(line)
     if found.disagreement is not None:
         click.echo(f"error: {found.disagreement}", err=True)

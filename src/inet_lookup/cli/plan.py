@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from .changes import diff_json, diff_lines, summary
+from .dispatchers import reading
 from .misuse import in_our_words
 from .obstacles import obstacle_json, tell_obstacles
 from .output import show
@@ -71,19 +72,15 @@ def plan(
     FILE is - for the standard input. Beside the rules and services that come, go and change, it
     says exactly which packets change hands, and from whom to whom. Nothing is changed.
     """
-    from ..control import Dispatcher
     from ..control.obstacles import obstacles_ahead
 
     with Progress(quiet=settings.json) as progress:
         progress("reading the rules")
         new = read_ruleset(file, format_)
-        with (
-            settings.namespace() as namespace,
-            Dispatcher.open(namespace, bpffs=settings.bpffs, must_exist=False) as dispatcher,
-        ):
+        with reading(settings, must_exist=False) as dispatcher:
             progress("comparing the rulesets")
             changes = dispatcher.plan(new)
-            obstacles = obstacles_ahead(new, namespace)
+            obstacles = obstacles_ahead(new, dispatcher.namespace)
     result = {**diff_json(changes), "warnings": [obstacle_json(each) for each in obstacles]}
     show(settings, result, [*diff_lines(changes), summary(changes)])
     tell_obstacles(settings, obstacles)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SocketError
+from .dispatchers import opened
 from .misuse import Misuse
 from .output import note, show
 from .settings import Settings, global_options, pass_settings
@@ -66,14 +67,16 @@ def register(
     on as it is and needs no configuration. When its sockets close, as they do when it is restarted,
     they leave the service by themselves: register the new ones then.
     """
-    from ..control import Dispatcher
+    from ..control.privileges import require_privileges
 
     name = service_given(service)
     selector = _selector(protocol, address, port)
     numbers = _pids(pids, systemd, fdname)
     with ExitStack() as stack:
-        namespace = stack.enter_context(settings.namespace())
-        dispatcher = stack.enter_context(Dispatcher.open(namespace, bpffs=settings.bpffs))
+        dispatcher = stack.enter_context(opened(settings))
+        namespace = dispatcher.namespace
+        # Before processes are looked into, which takes another privilege.
+        require_privileges(f"register sockets of {name!r} in {namespace.label}")
         holders: dict[int, Process] = {}
         sockets: list[TakenSocket | PassedSocket] = []
         if systemd:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
+from .dispatchers import reading
 from .settings import Settings, global_options, pass_settings
 
 if TYPE_CHECKING:
     from ..control import Dispatcher
 
 _COUNT_WIDTH = 12
+
+_AT_ONCE = 1000
+"""How many lines are written at once: there may be a million in all."""
 
 
 @click.command(short_help="The rules, in the order of precedence.")
@@ -24,15 +29,10 @@ def rules(settings: Settings) -> None:
 
     They stand in the order of precedence: of those that match a packet the first wins.
     """
-    from ..control import Dispatcher
-
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
-        # A line at a time: there may be a million of them.
-        for line in _json_lines(dispatcher) if settings.json else _lines(dispatcher):
-            click.echo(line)
+    with reading(settings) as dispatcher:
+        lines = _json_lines(dispatcher) if settings.json else _lines(dispatcher)
+        while some := list(islice(lines, _AT_ONCE)):
+            click.echo("\n".join(some))
 
 
 def _lines(dispatcher: Dispatcher) -> Iterator[str]:

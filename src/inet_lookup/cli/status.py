@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .dispatchers import reading
 from .obstacles import obstacle_json, obstacle_lines
 from .output import duration, show
 from .settings import Settings, global_options, pass_settings
@@ -29,13 +30,10 @@ def status(settings: Settings) -> None:
     A look-up is a new connection or a datagram that a rule decides. A miss is one for which the
     service had no socket; an error is a miss because the kernel refused the socket that it had.
     """
-    from ..control import Dispatcher
     from ..control.obstacles import obstacles_in_force
 
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
+    with reading(settings) as dispatcher:
+        namespace = dispatcher.namespace
         found = dispatcher.status()
         obstacles = obstacles_in_force(dispatcher.ruleset, found, namespace)
         result = _json(found, obstacles, settings.netns)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InetLookupError
+from .dispatchers import opened
 from .output import show
 from .rule_arguments import as_arguments, rule_arguments, rules_given
 from .settings import Settings, global_options, pass_settings
@@ -38,14 +39,11 @@ def unbind(
     The service stays, and its sockets stay registered. A local route that bind --anyip added goes
     when no rule needs it any more. Connections that were accepted stay.
     """
-    from ..control import Dispatcher
     from ..rules import RulesError, rule_entry
 
     rules = rules_given(service, protocol, address, port, source, interface)
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
+        namespace = dispatcher.namespace
         try:
             change = dispatcher.unbind(rules)
         except RulesError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .dispatchers import opened
 from .output import show
 from .settings import Settings, global_options, pass_settings
 
@@ -17,12 +18,11 @@ def unload(settings: Settings) -> None:
     Packets go where the regular lookup sends them from then on. Nothing of it stays: no pins, no
     counters, no local routes that it added. Sockets and accepted connections stay as they are.
     """
-    from ..control import Dispatcher
+    from ..control.privileges import require_privileges
 
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
+        namespace = dispatcher.namespace
+        require_privileges(f"unload the dispatcher of {namespace.label}")
         count = len(dispatcher.ruleset.rules)
         dispatcher.unload()
         result = {

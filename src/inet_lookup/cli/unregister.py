@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .dispatchers import opened
 from .output import show
 from .settings import Settings, global_options, pass_settings
 from .socket_arguments import protocol_given, service_given
@@ -20,15 +21,12 @@ def unregister(settings: Settings, service: str, protocol: str | None) -> None:
     What becomes of its packets then is said by its on_miss. The sockets stay open, and accepted
     connections stay.
     """
-    from ..control import Dispatcher
     from ..rules import parse_protocol
 
     name = service_given(service)
     kind = parse_protocol(protocol_given(protocol)) if protocol is not None else None
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
+        namespace = dispatcher.namespace
         count = dispatcher.unregister(name, kind)
         result = {
             "namespace": {"given": settings.netns, "inode": namespace.inode},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .dispatchers import opened
 from .output import show
 from .settings import Settings, global_options, pass_settings
 
@@ -17,12 +18,8 @@ def upgrade(settings: Settings) -> None:
     Rules, sockets and counters stay, and no packet meets neither program. The interfaces that rules
     name are looked up again.
     """
-    from ..control import Dispatcher
-
-    with (
-        settings.namespace() as namespace,
-        Dispatcher.open(namespace, bpffs=settings.bpffs) as dispatcher,
-    ):
+    with opened(settings) as dispatcher:
+        namespace = dispatcher.namespace
         done = dispatcher.upgrade()
         result = {
             "namespace": {"given": settings.netns, "inode": namespace.inode},

@@ -24,7 +24,8 @@ from .verifier import log_option, verifier_log
 def check(settings: Settings, program: str, log: bool) -> None:
     """Compile a program, or all of a file, and have the kernel's verifier check it.
 
-    Nothing is attached. Without the privilege to ask the verifier, only compilation is checked.
+    Nothing is attached. Without the privilege to ask the verifier, only compilation and accesses
+    to the context are checked.
     """
     with verifier_log(log):
         checked = [_check(each) for each in ProgramFile.open(program).images()]
@@ -43,6 +44,7 @@ def _check(image: ProgramImage) -> _Checked:
         with image.load() as loaded:
             return _Checked(image, loaded.program.info(), None)
     except PrivilegeError as error:
+        image.check_context()
         return _Checked(image, None, error)
 
 
