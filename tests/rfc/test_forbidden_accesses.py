@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from inet_lookup.bpf import ObjectFile
 from inet_lookup.bpf.handle import live_handles
+from inet_lookup.net import Namespace
 from inet_lookup.rfc import ContextAccessError
 from support import rfc_objects
+from support.command import WITHOUT_PRIVILEGES, inet_lookup
 
 pytestmark = pytest.mark.kernel
 
@@ -61,3 +65,34 @@ def test_nothing_is_made_for_a_program_that_is_refused(compiler: str) -> None:
 def test_what_the_rfc_allows_is_loaded(compiler: str) -> None:
     with read(compiler).load() as loaded:
         assert list(loaded.programs) == ["allowed"]
+
+
+PLAIN = """
+#include <linux/bpf.h>
+
+__attribute__((section("sk_lookup"), used)) int steer(struct bpf_sk_lookup *ctx)
+{
+    ACCESS;
+    return 1;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", ["clang-14", "clang-19"])
+def test_plain_programs_are_checked_without_privileges(
+    compiler: str, netns: Namespace, tmp_path: Path
+) -> None:
+    """Where the verifier cannot be asked, and by its own rules."""
+    rfc_objects.build("forbidden", compiler)  # skips without the compiler
+    for name, access, problem in (
+        ("allowed", "(void)*(volatile __u8 *)&ctx->family", None),
+        ("forbidden", "ctx->local_port = 81", "off=60 size=4: local_port is read-only"),
+    ):
+        source, built = tmp_path / f"{name}.c", tmp_path / f"{name}.o"
+        source.write_text(PLAIN.replace("ACCESS", access))
+        built.write_bytes(rfc_objects.compile_file(source, compiler))
+        ended = inet_lookup("prog", "check", built, prefix=WITHOUT_PRIVILEGES, inside=netns)
+        if problem is None:
+            assert "not verified: the process lacks CAP_BPF" in ended.done().out
+        else:
+            ended.failed(problem, "forbidden.c:6", "ctx->local_port = 81;")

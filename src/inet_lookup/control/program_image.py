@@ -98,13 +98,32 @@ class ProgramImage:
         """How many instructions it has before the verifier rewrites them; long ones count twice."""
         return len(self._object.programs[self.name].instructions) // INSN_SIZE
 
+    def check_context(self) -> None:
+        """Refuse what the verifier would refuse of the accesses to the context, without asking it.
+
+        :raises ContextAccessError: an access is not allowed; the message has its source line.
+        """
+        from ..rfc.context_check import check_context_accesses
+        from ..rfc.context_rules import SK_LOOKUP
+
+        spec = self._object.programs[self.name]
+        if spec.dialect is not None:
+            spec.dialect.check(spec)
+        else:
+            check_context_accesses(
+                spec.linked.instructions, SK_LOOKUP, name=self.name, source_of=spec.source_of
+            )
+
     def load(self, reuse: Mapping[str, Map] | None = None) -> LoadedImage:
         """Have the kernel verify it, and make its maps.
 
         :param reuse: maps to go on with, by name, in place of new ones; they stay the caller's.
         :raises VerifierError: it is rejected.
+        :raises ContextAccessError: it is one for the RFC, and the RFC forbids what it does.
         :raises PrivilegeError: ``CAP_BPF`` and ``CAP_NET_ADMIN`` are missing.
         """
+        if self._object.programs[self.name].dialect is not None:
+            self.check_context()  # before any map is made
         given = dict(reuse or {})
         with ExitStack() as owned:
             for name, spec in self._object.maps.items():
