@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,14 @@ def test_neither_the_kernels_nor_libbpfs_headers_are_needed(source: str, compile
 @pytest.mark.parametrize("target", ["bpfel", "bpfeb"])
 def test_both_byte_orders_compile(target: str, compiler: str) -> None:
     rfc_objects.build("cover_letter", compiler, *STRICT, "-target", target)
+
+
+@each_compiler
+def test_the_machines_own_headers_go_before_the_stand_ins(compiler: str) -> None:
+    """Where a user names the directory that clang does not look in."""
+    own = f"/usr/include/{platform.machine()}-linux-gnu"
+    rfc_objects.build("redirect", compiler, *STRICT, f"-I{own}")
+    rfc_objects.build("redirect", compiler, *STRICT, "-isystem", own)
 
 
 BEHIND = {
