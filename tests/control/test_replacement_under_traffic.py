@@ -11,7 +11,7 @@ import pytest
 from inet_lookup.control import Dispatcher
 from inet_lookup.dispatch import tables
 from inet_lookup.dispatch.tables import Tables
-from inet_lookup.net import Namespace, SocketSelector, take_all
+from inet_lookup.net import Namespace, SocketSelector, take_all, take_one
 from inet_lookup.rules import Family, Ports, Prefix, Protocol, Rule, Ruleset, format_address
 from support.networks import ip
 from support.steady_traffic import Servers, connecting, servers
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.kernel
 
 RULES = 10_000
 REPLACEMENTS = int(os.environ.get("INET_LOOKUP_REPLACEMENTS", "200"))
+REGISTRATIONS = 100
 NAMES = ("a", "b", "c", "d")
 FIRST = 0x0A00_0000  # 10.0.0.0
 
@@ -82,6 +83,30 @@ def test_no_connection_is_lost_or_reaches_a_service_that_neither_ruleset_names(
     kept = set(one.rules) & set(other.rules)
     assert kept
     assert sum(count for rule, count in dispatcher.rules() if rule in kept) > total / 6
+
+
+def test_no_connection_is_lost_while_sockets_are_registered_anew(
+    dispatcher: Dispatcher, netns: Namespace, running: Servers
+) -> None:
+    dispatcher.bind(
+        [Rule("web", Protocol.TCP, Prefix(Family.IPV4, FIRST, 16), Ports.one(80))],
+    )
+    with ExitStack() as stack:
+        taken = {
+            name: stack.enter_context(
+                take_one(SocketSelector(running.pid, "tcp", port=port), namespace=netns)
+            )
+            for name, port in running.ports.items()
+        }
+        dispatcher.register("web", [taken["a"]])
+        with connecting(netns, {f"10.0.{n}.1": NAMES for n in range(256)}) as connections:
+            for number in range(REGISTRATIONS):
+                dispatcher.register("web", [taken[NAMES[number % len(NAMES)]]])
+    assert connections.wrong == []
+    assert connections.lost == []
+    assert set(connections.answers) == set(NAMES)
+    (web,) = dispatcher.status().services
+    assert (web.lookups, web.misses) == (sum(connections.answers.values()), 0)
 
 
 def register(dispatcher: Dispatcher, netns: Namespace, running: Servers) -> None:
