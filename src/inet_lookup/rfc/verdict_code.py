@@ -24,12 +24,12 @@ import re
 import struct
 from typing import Final
 
+from ..bpf.helper_ids import Helper
 from ..bpf.uapi import INSN_SIZE, SkAction, SkLookupFlags
 from ..errors import ObjectFileError
 from .verdicts import BPF_REDIRECT
 
 _INSTRUCTION: Final = struct.Struct("<BBhi")
-_SK_ASSIGN: Final = 124
 _EXIT: Final = 0x95
 _JUMP: Final = 0x05
 _FAR_JUMP: Final = 0x06
@@ -40,7 +40,7 @@ _FRAME: Final = 10
 _MAX_STACK: Final = 512
 _SLOT: Final = 8
 
-# Opcodes by their class: in these, only one of the register fields names a register.
+# In these, the source register's field says what the immediate means.
 _PSEUDO_SOURCES: Final = frozenset({_CALL, _LOAD_64})
 
 
@@ -127,7 +127,7 @@ def verdict_code(keeper: Keeper) -> bytes:
         keeper.fetch
         + _instruction(0xB7, 2, immediate=0)
         + _instruction(0xB7, 3, immediate=SkLookupFlags.REPLACE)
-        + _instruction(_CALL, immediate=_SK_ASSIGN)
+        + _instruction(_CALL, immediate=Helper.SK_ASSIGN)
     )
     # The RFC's kernel takes the verdict's lower 32 bits.
     redirected = _instruction(0x16, 0, offset=len(deselect) // INSN_SIZE, immediate=BPF_REDIRECT)
