@@ -123,15 +123,20 @@ class Context:
                 hint="the socket lookup hook sees TCP and UDP only",
             )
         for name, port in (("local", local[1]), ("remote", remote[1])):
-            if not 0 <= port <= 65535:
-                raise InetLookupError(f"{name} port {port} is not within 0 and 65535")
-        if not 0 <= ingress_ifindex < 2**31:
-            raise InetLookupError(f"ingress_ifindex {ingress_ifindex} is not an interface index")
+            if not isinstance(port, int) or not 0 <= port <= 65535:
+                raise InetLookupError(
+                    f"{name} port {port!r} is not a port", hint="it is a number of 0 to 65535"
+                )
+        if not isinstance(ingress_ifindex, int) or not 0 <= ingress_ifindex < 2**31:
+            raise InetLookupError(
+                f"ingress_ifindex {ingress_ifindex!r} is not the index of an interface",
+                hint='give what socket.if_nametoindex("eth0") returns',
+            )
         self.family = int(socket.AF_INET if v4 else socket.AF_INET6)
         self.protocol = int(protocol)
         self.local_ip4, self.local_ip6 = _words(self.local_ip)
         self.remote_ip4, self.remote_ip6 = _words(self.remote_ip)
-        self.local_port = local[1]
+        self.local_port = int(local[1])
         self.remote_port = socket.htons(remote[1])
         self.ingress_ifindex = ingress_ifindex
         self.sk: SocketInfo | None = None
