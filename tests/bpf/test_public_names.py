@@ -31,7 +31,9 @@ def names_for_type_checkers() -> set[str]:
         for block in tree.body
         if isinstance(block, ast.If)
         for statement in block.body
-        if isinstance(statement, ast.ImportFrom) and statement.level == 1 and statement.module != "_lazy"
+        if isinstance(statement, ast.ImportFrom)
+        and statement.level == 1
+        and statement.module != "_lazy"
         for alias in statement.names
     }
 
