@@ -277,6 +277,7 @@ class Expressions:
                 bounds.append(index.value)
             return Constant(constants.item(base.value, slice(*bounds)))
         index = self.value(node.slice, flow)
+        self._locate(node)
         match base:
             case Constant(value=ProgramMap() as table):
                 return map_access.get_item(self._map_call(flow), table, index)
@@ -462,6 +463,7 @@ class Expressions:
         for op, comparator in zip(ops, comparators, strict=True):
             assert current is not None
             after = self.value(comparator, current)
+            self._locate(left)
             current, no = self._compare(op, before, after, current)
             if no is not None:
                 failed.append(no)
@@ -729,6 +731,7 @@ class Expressions:
             receiver = self.value(node.func.value, flow)
             if isinstance(receiver, Constant) and isinstance(receiver.value, ProgramMap):
                 arguments, keywords = self._arguments(node, flow)
+                self._locate(node)
                 return map_access.call_method(
                     self._map_call(flow), receiver.value, node.func.attr, arguments, keywords
                 )
@@ -742,6 +745,7 @@ class Expressions:
         target = function.value
         source = inline_source(target)
         arguments, keywords = self._arguments(node, flow)
+        self._locate(node)
         if source is not None:
             return self._inline(source, self._bind(source, arguments, keywords), flow, node)
         plain = isinstance(target, constants.CALLABLE)
