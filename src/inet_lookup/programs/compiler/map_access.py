@@ -130,7 +130,7 @@ def set_item(call: MapCall, table: ProgramMap, index: Value, value: Value) -> No
     """Compile ``table[index] = value``."""
     name = call.maps.name(table)
     if isinstance(table, Array):
-        number = _in_range(call, table, index, "keep it within: index & 0xF, or test it first")
+        number = _in_range(call, table, index, f"test it first: if index < {table.max_entries}")
         stored = call.integer(value, "the value that is stored")
         pointer = _pointer(call, table, _index_key(call, number))
         there, missing = call.split(call.value(f"icmp ne ptr {pointer}, null"), "store", "none")
