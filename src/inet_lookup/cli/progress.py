@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Final
+from typing import Final, TextIO
 
 _PATIENCE_SECONDS: Final = 1.0
 """What takes no longer is not worth a line."""
@@ -19,14 +19,16 @@ _RETURN_AND_CLEAR: Final = "\r\x1b[K"
 class Progress:
     """Shows what is being done and for how long, once it has taken a second.
 
-    It is shown on the standard error output, and nowhere if that is no terminal. A context manager:
+    It is shown nowhere if the stream is no terminal. A context manager:
     the line is gone after it.
 
     :param quiet: show nothing in any case.
+    :param stream: where it is shown; the standard error output by default.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._shown = not quiet and self._stream is not None and self._stream.isatty()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._show, name="progress", daemon=True)
         self._text = ""
@@ -67,7 +69,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            self._stream.write(text)
+            self._stream.flush()
         except OSError:  # the terminal is gone
             self._ended.set()

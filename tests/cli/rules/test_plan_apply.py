@@ -201,14 +201,29 @@ def test_on_a_terminal_a_yes_is_enough(edge: Edge, file: Path, answer: str) -> N
     assert rules(edge) == RULES
 
 
-def at_terminal(edge: Edge, file: Path, answer: str) -> tuple[int, str]:
-    """Run ``apply`` on a terminal, type an answer, and return the status and what is shown."""
+def test_a_plan_that_is_no_longer_true_is_not_applied(edge: Edge, file: Path) -> None:
+    other = "other tcp 198.51.100.0/24 80"
+    status, output = at_terminal(edge, file, "y", meanwhile=lambda: edge.bind(other))
+    assert status == 1
+    assert "error: the ruleset of " in output
+    assert "was changed by others meanwhile" in output
+    assert rules(edge) == [other]
+
+
+def at_terminal(
+    edge: Edge, file: Path, answer: str, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
+    """Run ``apply`` on a terminal, type an answer, and return the status and what is shown.
+
+    :param meanwhile: done while it waits for the answer.
+    """
     master, slave = pty.openpty()
     try:
         command = [*COMMAND, *edge.place, "apply", str(file)]
         with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave) as process:
             os.close(slave)
             shown = _read_until(master, lambda text: "[y/N]" in text)
+            meanwhile()
             os.write(master, f"{answer}\n".encode())
             shown += _read_until(master, lambda text: False)
         return process.returncode, shown.replace("\r\n", "\n")
@@ -255,6 +270,19 @@ def test_anyip_adds_the_routes_that_rules_need_and_removes_them_with_the_rules(
     assert "2001:db8:a::/48" in local()
     edge("unload").done()
     assert local() == before
+
+
+def test_a_long_plan_is_shortened_before_it_is_asked_and_whole_in_plan(
+    edge: Edge, tmp_path: Path
+) -> None:
+    path = tmp_path / "edge.csv"
+    rows = [f"web,tcp,10.{n}.0.0/16,{n + 1}\n" for n in range(100)]
+    path.write_text("service,protocol,address,port\n" + "".join(rows))
+    whole = edge("plan", path).done().out
+    assert all(f"  + web tcp 10.{n}.0.0/16 {n + 1}\n" in whole for n in range(100))
+    shown = edge.process("apply", path).out
+    assert f"inet-lookup plan {path} shows all" in shown
+    assert len(shown.splitlines()) < len(whole.splitlines()) / 2
 
 
 def test_ten_thousand_rules_are_applied(edge: Edge, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.command import Ended
 from support.edge import Edge
 from support.networks import TwoHosts
-from support.servers import Start, who_answers
+from support.servers import Start, ask, who_answers
 
 pytestmark = pytest.mark.kernel
 
@@ -191,6 +191,19 @@ def test_sockets_of_several_processes_are_taken_together(
         worker.pid for worker in workers
     ]
     assert who_answers(two_hosts.client, "tcp", "192.0.2.1", 80) == "server"
+
+
+def test_of_a_large_group_some_members_are_held_and_all_are_reached(
+    edge: Edge, two_hosts: TwoHosts, echo_server: Start
+) -> None:
+    edge.bind(*RULES)
+    server = echo_server(two_hosts.server, "tcp", "127.0.0.1", sockets=10)
+    ended = edge("register", "web", "--pid", server.pid).done()
+    assert "note: 2 more members of the group get their share too" in ended.err
+    result = edge("register", "web", "--pid", server.pid, "--json").done().json
+    assert (len(result["sockets"]), len(result["left_out"])) == (8, 2)
+    reached = {ask(two_hosts.client, "tcp", "192.0.2.1", 80).socket for _ in range(200)}
+    assert reached == set(range(10))
 
 
 def test_unregister_says_what_it_let_go_of(
