@@ -77,7 +77,9 @@ def test_no_connection_is_lost_or_reaches_a_service_that_neither_ruleset_names(
     assert min(connections.answers.values()) > REPLACEMENTS
     status = dispatcher.status()
     assert status.generation == REPLACEMENTS + 1
-    assert sum(each.lookups for each in status.services) == total
+    # Each connection was looked up once, or again where its SYN had to be sent again.
+    lookups = sum(each.lookups for each in status.services)
+    assert total <= lookups <= total + total // 100
     assert sum(each.misses for each in status.services) == 0
     # A rule that both have counts on; one that goes and comes again begins anew.
     kept = set(one.rules) & set(other.rules)
