@@ -62,7 +62,10 @@ def explain(
             note(line)
     if found.disagreement is not None:
         click.echo(f"error: {found.disagreement}", err=True)
-        click.echo("hint: please report this, with the output of rules --json", err=True)
+        click.echo(
+            "hint: make the rules anew by inet-lookup upgrade; if that is no mend, please report it",
+            err=True,
+        )
         context.exit(1)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..rules import FORMATS
 from .misuse import Misuse
 
 if TYPE_CHECKING:
@@ -17,15 +18,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD_INPUT = "-"
 
-_FORMATS = ("toml", "jsonl", "csv", "tubular")
-
 
 def ruleset_file(function: F) -> F:
     """Give a command the argument FILE and the option ``--format``."""
     function = click.option(
         "--format",
         "format_",
-        type=click.Choice(_FORMATS),
+        type=click.Choice(FORMATS),
         help="The format of FILE; told by its name by default: .toml, .jsonl or .ndjson, .csv, and"
         " .json for tubular's bindings.",
     )(function)
@@ -45,7 +44,7 @@ def read_ruleset(file: str, format_: str | None) -> Ruleset:
         return read(file, format_)
     if format_ is None:
         raise Misuse(
-            "the format of the standard input is not given", f"--format {'|'.join(_FORMATS)}"
+            "the format of the standard input is not given", f"--format {'|'.join(FORMATS)}"
         )
     name = "standard input"
     try:

@@ -1,7 +1,6 @@
 """Read the sockets of a network namespace from the kernel: ``NETLINK_SOCK_DIAG``, as ``ss`` does.
 
-See :manpage:`sock_diag(7)`. This reader is small on purpose: a command that shows a few sockets is
-to start and end in a fraction of the time that a netlink library takes to be imported.
+See :manpage:`sock_diag(7)`.
 """
 
 from __future__ import annotations
@@ -10,32 +9,23 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from inet_lookup.errors import KernelError, UnsupportedError
+from inet_lookup.net.netlink_dump import attribute, dump
 from inet_lookup.net.sockets import SocketState, TransportProtocol, format_endpoint
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
-_NLM_F_REQUEST: Final = 0x1
-_NLM_F_DUMP: Final = 0x300
-_NLM_F_DUMP_INTR: Final = 0x10
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
 
 _TCP_ESTABLISHED: Final = 1
 _TCP_CLOSE: Final = 7
 _TCP_LISTEN: Final = 10
 _INET_DIAG_SKV6ONLY: Final = 11
 
-_NLMSGHDR: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2 with an empty socket id
 _MESSAGE: Final = struct.Struct("=BBBB2s2s16s16s8I")  # struct inet_diag_msg
-_NLATTR: Final = struct.Struct("=HH")
-
-_BUFFER: Final = 65536
 _ATTEMPTS: Final = 3
 
 _PROTOCOLS: Final = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
@@ -111,42 +101,16 @@ def _dump(
     states = 1 << _TCP_LISTEN if protocol == "tcp" else 1 << _TCP_CLOSE | 1 << _TCP_ESTABLISHED
     request = _REQUEST.pack(family, _PROTOCOLS[protocol], 0, states)
     for sequence in range(1, _ATTEMPTS + 1):
-        header = _NLMSGHDR.pack(
-            _NLMSGHDR.size + len(request),
-            _SOCK_DIAG_BY_FAMILY,
-            _NLM_F_REQUEST | _NLM_F_DUMP,
-            sequence,
-            0,
-        )
-        netlink.sendto(header + request, (0, 0))
         interrupted = False
         # A socket that is seen twice because the list changed while it was read is listed once.
         found: dict[int, ListedSocket] = {}
-        for flags, payload in _replies(netlink, sequence):
-            interrupted |= bool(flags & _NLM_F_DUMP_INTR)
-            each = _parse(payload, protocol)
+        for part in dump(netlink, _SOCK_DIAG_BY_FAMILY, request, sequence):
+            interrupted |= part.interrupted
+            each = _parse(part.payload, protocol)
             found[each.cookie] = each
         if not interrupted:
             break
     return list(found.values())
-
-
-def _replies(netlink: socket.socket, sequence: int) -> Iterator[tuple[int, memoryview]]:
-    """Flags and payload of each message until the end of the dump."""
-    while True:
-        data = memoryview(netlink.recv(_BUFFER))
-        while len(data) >= _NLMSGHDR.size:
-            length, kind, flags, number, _ = _NLMSGHDR.unpack_from(data)
-            payload = data[_NLMSGHDR.size : length]
-            data = data[(length + 3) & ~3 :]
-            if number != sequence:
-                continue
-            if kind in (_NLMSG_DONE, _NLMSG_ERROR):
-                (status,) = struct.unpack_from("=i", payload) if len(payload) >= 4 else (0,)
-                if status < 0:
-                    raise OSError(-status, os.strerror(-status))
-                return
-            yield flags, payload
 
 
 def _parse(payload: memoryview, protocol: TransportProtocol) -> ListedSocket:
@@ -178,19 +142,8 @@ def _parse(payload: memoryview, protocol: TransportProtocol) -> ListedSocket:
             _TCP_ESTABLISHED: SocketState.CONNECTED,
         }.get(state, SocketState.BOUND),
         interface=interface,
-        v6only=_attribute(payload[_MESSAGE.size :], _INET_DIAG_SKV6ONLY) == b"\1",
+        v6only=attribute(payload[_MESSAGE.size :], _INET_DIAG_SKV6ONLY) == b"\1",
         cookie=cookie_low | cookie_high << 32,
         inode=inode,
         uid=uid,
     )
-
-
-def _attribute(data: memoryview, wanted: int) -> bytes | None:
-    while len(data) >= _NLATTR.size:
-        length, kind = _NLATTR.unpack_from(data)
-        if length < _NLATTR.size:
-            return None
-        if kind == wanted:
-            return bytes(data[_NLATTR.size : length])
-        data = data[(length + 3) & ~3 :]
-    return None
