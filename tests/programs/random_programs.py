@@ -842,7 +842,9 @@ class Generator:
         for _ in range(self.pick(2, 2, 2, 3, 4)):
             text, cap = self.integer(depth)
             if cap > U64 and self.chance(0.9):
-                text = f"({text} & 0xFFFF)"
+                text, cap = f"({text} & 0xFFFF)", 0xFFFF
+            if cap < 2**32 and self.chance(0.1):
+                text = self.pick(f"-{text}", f"({text} - {self.leaf()[0]})", f"~{text}")
             terms.append(text)
         if self.chance(0.03):
             terms[-1] = self.pick("-1", str(2**64), str(2**70), "True")

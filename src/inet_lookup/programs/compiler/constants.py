@@ -311,6 +311,12 @@ def compare(op: ast.cmpop, left: object, right: object) -> object:
             raise Refused("'is' compares identity, which numbers do not have", "use ==")
     _require_constant_behaviour(left)
     _require_constant_behaviour(right)
+    if isinstance(op, ast.In | ast.NotIn) and isinstance(right, range):
+        # Python goes through the range for all but plain integers.
+        if is_integer(left):
+            left = int(cast("int", left))
+        else:
+            _require_size(len(right[: _ELEMENTS + 1]))
     return _evaluate(_COMPARE[type(op)], left, right)
 
 

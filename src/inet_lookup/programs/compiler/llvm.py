@@ -58,7 +58,14 @@ def _assemble_apart(ir: str) -> bytes:
     # -S: the child finds modules where this process does, and nowhere else.
     package = str(Path(__file__).parents[3])
     command = [sys.executable, "-S", "-c", _CHILD, package, *sys.path]
-    done = subprocess.run(command, input=ir.encode(), capture_output=True, check=False)
+    try:
+        done = subprocess.run(command, input=ir.encode(), capture_output=True, check=False)
+    except OSError as error:
+        raise InetLookupError(
+            f"compiling a program of this size needs a process of its own: {sys.executable!r} "
+            f"cannot be run: {error.strerror}",
+            hint="compile it with a Python interpreter that can start another",
+        ) from None
     if done.returncode == 0:
         return done.stdout
     if _TOO_FAR in done.stderr:
