@@ -63,7 +63,7 @@ def explain(
     if found.disagreement is not None:
         click.echo(f"error: {found.disagreement}", err=True)
         click.echo(
-            "hint: make the rules anew by inet-lookup upgrade; if that is no mend, please report it",
+            "hint: inet-lookup upgrade makes the rules anew; report it if that is no mend",
             err=True,
         )
         context.exit(1)
