@@ -51,6 +51,9 @@ def compile_all(directory: Path) -> list[Path]:
     written = []
     for name in NAMES:
         path = directory / path_of(name).name
-        path.write_bytes(getattr(dispatcher, name).compile())
+        half = path.with_suffix(".tmp")
+        half.write_bytes(getattr(dispatcher, name).compile())
+        # Renamed into place: a command that starts meanwhile reads the old object or the new one.
+        half.replace(path)
         written.append(path)
     return written
