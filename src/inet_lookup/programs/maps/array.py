@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, overload
 
-from ...errors import InetLookupError
-from .base import U64_MAX, ProgramMap, check_value
+from .base import U64_MAX, check_value
+from .indexed import IndexedMap, index_key
 
 if TYPE_CHECKING:
     from ...bpf import Map, MapType
 
 
-class Array(ProgramMap):
+class Array(IndexedMap):
     """A fixed number of 64-bit unsigned integers, all 0 at first (``BPF_MAP_TYPE_ARRAY``).
 
     In a program: ``a[i]``, ``a[i] = value``, ``a.get(i)``, ``a.get(i, default)`` and
@@ -22,10 +21,6 @@ class Array(ProgramMap):
 
     :param max_entries: the number of integers.
     """
-
-    def __init__(self, max_entries: int) -> None:
-        super().__init__(max_entries, key_size=4, value_size=8)
-        self._local: dict[int, int] = {}
 
     @property
     def type(self) -> MapType:
@@ -37,7 +32,7 @@ class Array(ProgramMap):
     def fill(self, kernel: Map) -> None:
         """Write the declared integers to the kernel map."""
         for index, value in self._local.items():
-            kernel.update(_key(index), struct.pack("=Q", value))
+            kernel.update(index_key(index), struct.pack("=Q", value))
 
     def __getitem__(self, index: int) -> int:
         """Return the integer at an index.
@@ -47,7 +42,7 @@ class Array(ProgramMap):
         self._check(index)
         if self._kernel is None:
             return self._local.get(index, 0)
-        raw = self._kernel.lookup(_key(index))
+        raw = self._kernel.lookup(index_key(index))
         assert raw is not None, "an array has a value at every index in range"
         (value,) = struct.unpack("=Q", raw)
         return int(value)
@@ -63,7 +58,7 @@ class Array(ProgramMap):
         if self._kernel is None:
             self._local[index] = value
         else:
-            self._kernel.update(_key(index), struct.pack("=Q", value))
+            self._kernel.update(index_key(index), struct.pack("=Q", value))
 
     @overload
     def get(self, index: int) -> int | None: ...
@@ -81,29 +76,3 @@ class Array(ProgramMap):
         :raises IndexError: the index is out of range.
         """
         self[index] = (self[index] + check_value(amount)) & U64_MAX
-
-    def try_add(self, index: int, amount: int = 1) -> bool:
-        """Add as :meth:`add` does, where the index is in range.
-
-        :return: False where it is not.
-        """
-        if not 0 <= index < self.max_entries:
-            return False
-        self.add(index, amount)
-        return True
-
-    def __len__(self) -> int:
-        return self.max_entries
-
-    def __iter__(self) -> Iterator[int]:
-        return (self[index] for index in range(self.max_entries))
-
-    def _check(self, index: int) -> None:
-        if not isinstance(index, int):
-            raise InetLookupError(f"{index!r} is not an index")
-        if not 0 <= index < self.max_entries:
-            raise IndexError(f"index {index} is out of range: the array has {self.max_entries}")
-
-
-def _key(index: int) -> bytes:
-    return struct.pack("=I", index)

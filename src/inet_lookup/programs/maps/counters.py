@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...errors import InetLookupError
-from .base import U64_MAX, ProgramMap, check_value
+from .base import U64_MAX, check_value
+from .indexed import IndexedMap, index_key
 
 if TYPE_CHECKING:
     from ...bpf import Map, MapType
 
 
-class Counters(ProgramMap):
+class Counters(IndexedMap):
     """A fixed number of counters, one cell a processor (``BPF_MAP_TYPE_PERCPU_ARRAY``).
 
     In a program: ``c.add(i)``, ``c.add(i, n)`` and ``c.try_add(i, n)``. From Python ``c[i]`` is the
@@ -23,9 +22,7 @@ class Counters(ProgramMap):
     :param max_entries: the number of counters.
     """
 
-    def __init__(self, max_entries: int) -> None:
-        super().__init__(max_entries, key_size=4, value_size=8)
-        self._local: dict[int, int] = {}
+    noun = "counters"
 
     @property
     def type(self) -> MapType:
@@ -47,7 +44,7 @@ class Counters(ProgramMap):
         self._check(index)
         if self._kernel is None:
             return self._local.get(index, 0)
-        cells = self._kernel.lookup_percpu(_key(index))
+        cells = self._kernel.lookup_percpu(index_key(index))
         assert cells is not None, "an array has a value at every index in range"
         return sum(int(struct.unpack("=Q", cell)[0]) for cell in cells) & U64_MAX
 
@@ -66,37 +63,9 @@ class Counters(ProgramMap):
         else:
             self._add_to_first(self._kernel, index, amount)
 
-    def try_add(self, index: int, amount: int = 1) -> bool:
-        """Add as :meth:`add` does, where the index is in range.
-
-        :return: False where it is not.
-        """
-        if not 0 <= index < self.max_entries:
-            return False
-        self.add(index, amount)
-        return True
-
-    def __len__(self) -> int:
-        return self.max_entries
-
-    def __iter__(self) -> Iterator[int]:
-        return (self[index] for index in range(self.max_entries))
-
     def _add_to_first(self, kernel: Map, index: int, amount: int) -> None:
-        cells = kernel.lookup_percpu(_key(index))
+        cells = kernel.lookup_percpu(index_key(index))
         assert cells is not None, "an array has a value at every index in range"
         (first,) = struct.unpack("=Q", cells[0])
         cells[0] = struct.pack("=Q", (first + amount) & U64_MAX)
-        kernel.update(_key(index), b"".join(cells))
-
-    def _check(self, index: int) -> None:
-        if not isinstance(index, int):
-            raise InetLookupError(f"{index!r} is not an index")
-        if not 0 <= index < self.max_entries:
-            raise IndexError(
-                f"index {index} is out of range: there are {self.max_entries} counters"
-            )
-
-
-def _key(index: int) -> bytes:
-    return struct.pack("=I", index)
+        kernel.update(index_key(index), b"".join(cells))

@@ -7,11 +7,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from ...errors import CapacityError, InetLookupError, SocketError
+from ...errors import CapacityError, SocketError
 from ...net.sockets import HasFileno, SocketInfo, SocketState, describe, require_fit, unfitness
 from ..context import Context
 from ..verdict import PASS, Verdict
 from .base import ProgramMap
+from .indexed import check_index, index_key
 
 if TYPE_CHECKING:
     from ...bpf import Map, MapType
@@ -55,7 +56,7 @@ class SockArray(ProgramMap):
         for index in list(self._sockets):
             info = self._live(index)
             if info is not None:
-                kernel.update(_key(index), self._sockets[index][0])
+                kernel.update(index_key(index), self._sockets[index][0])
 
     def redirect(
         self,
@@ -115,7 +116,7 @@ class SockArray(ProgramMap):
         info = describe(fd)
         require_fit(info)
         if self._kernel is not None:
-            self._kernel.update(_key(index), fd)
+            self._kernel.update(index_key(index), fd)
         self._sockets[index] = (fd, info)
 
     def __getitem__(self, index: int) -> SocketInfo | int | None:
@@ -137,7 +138,7 @@ class SockArray(ProgramMap):
         """
         self._check(index)
         if self._kernel is not None:
-            self._kernel.delete(_key(index))
+            self._kernel.delete(index_key(index))
         self._sockets.pop(index, None)
 
     def __len__(self) -> int:
@@ -162,16 +163,13 @@ class SockArray(ProgramMap):
         )
 
     def _check(self, index: int) -> None:
-        if not isinstance(index, int):
-            raise InetLookupError(f"{index!r} is not an index")
-        if not 0 <= index < self.max_entries:
-            raise IndexError(f"index {index} is out of range: there are {self.max_entries} slots")
+        check_index(index, self.max_entries, "slots")
 
     def _cookie(self, index: int) -> int | None:
         if self._kernel is None:
             info = self._live(index)
             return None if info is None else info.cookie
-        raw = self._kernel.lookup(_key(index))
+        raw = self._kernel.lookup(index_key(index))
         return None if raw is None else int(struct.unpack("=Q", raw)[0])
 
     def _live(self, index: int) -> SocketInfo | None:
@@ -187,7 +185,7 @@ class SockArray(ProgramMap):
         except SocketError:
             current = None
         if self._kernel is not None:
-            raw = self._kernel.lookup(_key(index))
+            raw = self._kernel.lookup(index_key(index))
             if raw is None or struct.unpack("=Q", raw)[0] != info.cookie:
                 return None
             # Another process may hold the socket open: what was known of it has to do.
@@ -201,7 +199,3 @@ class SockArray(ProgramMap):
 
 
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
-
-
-def _key(index: int) -> bytes:
-    return struct.pack("=I", index)
