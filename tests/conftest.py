@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "requires_command(*names): needs these programs; skipped where one is missing, or failed"
         " with INET_LOOKUP_REQUIRE_KERNEL=1",
     )
+    # A shell starts background commands with these ignored, and every child would inherit that.
+    for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(each) == signal.SIG_IGN:
+            interrupt = each == signal.SIGINT
+            signal.signal(each, signal.default_int_handler if interrupt else signal.SIG_DFL)
     # Daemons and network tools are there also when the tests run from a user's shell.
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     if requirements.kernel_obstacle() is None:
