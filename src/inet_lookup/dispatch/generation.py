@@ -15,7 +15,7 @@ from .layout import FIRST_RULE_COUNTER, MAX_SERVICES, SLOTS_PER_SERVICE
 from .prefix_search import halves, masks
 
 if TYPE_CHECKING:
-    from ..bpf import Map, Program
+    from ..bpf import Map, MapType, Program
     from .tables import Tables
 
 OWN_MAPS = (
@@ -150,68 +150,55 @@ def _own_maps(
 
 
 def _array(name: str, values: Sequence[int], size: int = 0) -> Map:
-    from ..bpf import Map, MapType
+    from ..bpf import MapType
 
-    made = Map.create(
-        MapType.ARRAY,
-        key_size=4,
-        value_size=8,
-        max_entries=max(size, len(values), 1),
-        name=name,
-    )
-    with ExitStack() as on_failure:
-        on_failure.enter_context(made)
-        count = len(values)
-        if count:
-            made.update_batch(
-                struct.pack(f"={count}I", *range(count)), struct.pack(f"={count}Q", *values)
-            )
-        on_failure.pop_all()
-    return made
+    keys = struct.pack(f"={len(values)}I", *range(len(values)))
+    return _filled(name, MapType.ARRAY, 4, keys, _packed(values), size=size)
 
 
 def _hash(name: str, key_size: int, rows: Sequence[tuple[int, ...]]) -> Map:
     """Make a hash map; the last number of each row is the value, those before it the key."""
-    from ..bpf import Map, MapType
+    from ..bpf import MapType
 
-    made = Map.create(
-        MapType.HASH,
-        key_size=key_size,
-        value_size=8,
-        max_entries=max(len(rows), 1),
-        name=name,
-    )
-    with ExitStack() as on_failure:
-        on_failure.enter_context(made)
-        if rows:
-            made.update_batch(
-                _packed(chain.from_iterable(row[:-1] for row in rows)),
-                _packed(row[-1] for row in rows),
-            )
-        on_failure.pop_all()
-    return made
+    keys = _packed(chain.from_iterable(row[:-1] for row in rows))
+    return _filled(name, MapType.HASH, key_size, keys, _packed(row[-1] for row in rows))
 
 
 def _trie(tables: Tables) -> Map:
+    from ..bpf import MapType
+
+    keys = b"".join(
+        struct.pack("=III", 64 + prefix.length, group, 4 if prefix.family is Family.IPV4 else 6)
+        + prefix.address.to_bytes(prefix.family.bits // 8, "big").ljust(16, b"\0")
+        for group, prefix, _ in tables.sources
+    )
+    values = _packed(value for _, _, value in tables.sources)
+    return _filled("sources", MapType.LPM_TRIE, 28, keys, values)
+
+
+def _filled(
+    name: str, type_: MapType, key_size: int, keys: bytes, values: bytes, *, size: int = 0
+) -> Map:
+    """Make a map of values of 8 bytes and write its entries.
+
+    :param size: how many entries it has at least; a map has one in any case.
+    """
     from ..bpf import Map, MapFlags, MapType
 
-    made = Map.create(
-        MapType.LPM_TRIE,
-        key_size=28,
-        value_size=8,
-        max_entries=max(len(tables.sources), 1),
-        flags=MapFlags.NO_PREALLOC,
-        name="sources",
-    )
     with ExitStack() as on_failure:
-        on_failure.enter_context(made)
-        keys = b"".join(
-            struct.pack("=III", 64 + prefix.length, group, 4 if prefix.family is Family.IPV4 else 6)
-            + prefix.address.to_bytes(prefix.family.bits // 8, "big").ljust(16, b"\0")
-            for group, prefix, _ in tables.sources
+        made = on_failure.enter_context(
+            Map.create(
+                type_,
+                key_size=key_size,
+                value_size=8,
+                max_entries=max(size, len(values) // 8, 1),
+                # The kernel takes tries with this flag alone.
+                flags=MapFlags.NO_PREALLOC if type_ is MapType.LPM_TRIE else MapFlags(0),
+                name=name,
+            )
         )
-        if keys:
-            made.update_batch(keys, _packed(value for _, _, value in tables.sources))
+        if values:
+            made.update_batch(keys, values)
         on_failure.pop_all()
     return made
 
